@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package series is the vocabulary that the scraper, the spool and the remote
+// write client share: what a series is, what one scrape is, and the reasons for
+// which a sample can be lost. It knows none of them.
+package series
+
+import (
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/exemplar"
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// Series is the identity of one time series and what is known about its
+// family. It is immutable once it was handed out, so that a pointer to it can
+// stand for it: within one process an equal pointer means an equal series. The
+// reverse does not hold; two packages may hold two copies of one series.
+type Series struct {
+	// Labels is the full, sorted label set as it is sent: the metric name, the
+	// labels of the exposition, job, instance and the external labels.
+	Labels labels.Labels
+	// Type is model.MetricTypeUnknown where the exposition names none.
+	Type model.MetricType
+	// Help and Unit are empty where the exposition names none.
+	Help, Unit string
+}
+
+// Scrape is the outcome of one scrape: one time and, in columns, a value for
+// each series that had one, stale markers included. Values[i] and Starts[i]
+// belong to Series[i]. No label set stands twice in a scrape, and the order of
+// the series is kept all the way to the receiver.
+type Scrape struct {
+	// Time is the timestamp of every sample, in milliseconds since the epoch.
+	Time   int64
+	Series []*Series
+	// Values keeps every NaN bit pattern; value.StaleNaN ends a series.
+	Values []float64
+	// Starts holds start (created) timestamps in milliseconds, 0 where there is
+	// none. It is nil when no series of the scrape has one.
+	Starts []int64
+	// Histograms are the native histograms; Exemplars belong to a series of
+	// either column. No engine seen so far sends either.
+	Histograms []Histogram
+	Exemplars  []Exemplar
+}
+
+// Histogram is one sample of a native histogram: Int or Float is set.
+type Histogram struct {
+	Series *Series
+	// Start is the start timestamp in milliseconds, 0 for none.
+	Start int64
+	Int   *histogram.Histogram
+	Float *histogram.FloatHistogram
+}
+
+// Exemplar belongs to the series with that index: of Scrape.Series if the index
+// is below len(Scrape.Series), of Scrape.Histograms from there on.
+type Exemplar struct {
+	Index int
+	exemplar.Exemplar
+}
+
+// Len is the number of samples in the scrape, native histograms included. A
+// sample's place in it is its ordinal: first Series, then Histograms.
+func (s *Scrape) Len() int { return len(s.Series) + len(s.Histograms) }
+
+// Reset empties the scrape and keeps its memory for the next one.
+func (s *Scrape) Reset() {
+	clear(s.Series)
+	clear(s.Histograms)
+	clear(s.Exemplars)
+	s.Time = 0
+	s.Series, s.Values = s.Series[:0], s.Values[:0]
+	if s.Starts != nil {
+		s.Starts = s.Starts[:0]
+	}
+	s.Histograms, s.Exemplars = s.Histograms[:0], s.Exemplars[:0]
+}
