@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make help` lists the targets. On a fresh Debian machine with Go and make, `make demo` and
+# `make test` set up what they need.
+
+GO ?= $(shell command -v go 2>/dev/null || echo /usr/local/go/bin/go)
+export GO
+# One set of flags for everything, so that nothing is compiled twice.
+export GOFLAGS = -trimpath -buildvcs=false
+export GOTOOLCHAIN ?= local
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS = -s -w -X main.version=$(VERSION)
+
+# The plugin as the local engine knows it.
+PLUGIN_NAME ?= docker-remote-write
+# Where what outlives an upgrade lies in the plugin; /run/docker is what the protocol's document has.
+PROPAGATED_MOUNT ?= /data
+# Where `make push` sends the plugin: REGISTRY=host:port or REGISTRY=host/organisation.
+REGISTRY ?=
+# What `make release` and `make push` build: one word for each GOARCH.
+ARCHES ?= amd64 arm64
+DEMO_SECONDS ?= 30
+export DEMO_SECONDS
+# How long the random loops of the tests run: small in CI, large in `make soak`.
+TEST_LOOPS ?= 1
+export TEST_LOOPS
+
+STAGES = $(CURDIR)/build/stages
+stage = STAGES=$(STAGES) scripts/stage
+gotestsum = $(GO) tool gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build plugin push release test lint unit e2e soak clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
+
+deps: ## set up what is missing on this machine, saying so first
+	scripts/deps base servers
+
+build: ## build/docker-remote-write, one static binary
+	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o build/docker-remote-write ./cmd/docker-remote-write
+
+plugin: build ## create the plugin in the local engine [PLUGIN_NAME=, PROPAGATED_MOUNT=]
+	plugin/assemble build/docker-remote-write build/plugin $(PROPAGATED_MOUNT)
+	docker plugin create $(PLUGIN_NAME) build/plugin
+
+push: ## create the plugin for each of ARCHES and push it: make push REGISTRY=host:port
+	scripts/push '$(REGISTRY)' '$(VERSION)' $(ARCHES)
+
+release: ## dist/: binary and plugin for each of ARCHES, checksums, bill of materials
+	scripts/release '$(VERSION)' $(ARCHES)
+
+test: deps ## everything that CI runs
+	@mkdir -p build && rm -f $(STAGES)
+	@$(stage) format scripts/lint format
+	@$(stage) build $(MAKE) --no-print-directory build
+	@$(stage) 'unit tests' $(MAKE) --no-print-directory unit
+	@$(stage) 'engine and receivers' $(MAKE) --no-print-directory e2e
+	@$(stage) vet scripts/lint vet
+	@$(stage) staticcheck scripts/lint staticcheck
+	@echo; cat $(STAGES)
+
+lint: ## format, vet, staticcheck
+	scripts/lint format
+	scripts/lint vet
+	scripts/lint staticcheck
+
+unit: ## the tests that need no engine, with the race detector
+	$(gotestsum) -race -timeout 10m $$($(GO) list ./... | grep -v /internal/e2e)
+
+e2e: ## the tests on a real engine and real receivers, as root
+	$(gotestsum) -race -timeout 15m -count=1 ./internal/e2e/...
+
+soak: ## the random loops of the tests at length
+	TEST_LOOPS=100 $(gotestsum) -race -timeout 4h -count=1 ./...
+
+clean: ## remove what was built; what deps downloaded stays in .cache
+	rm -rf build dist
