@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package telemetry
+
+import (
+	"fmt"
+	"time"
+)
+
+// Problem is one thing that an operator should know, and where to look next.
+type Problem struct {
+	// Severity is "error", which makes the forwarder unhealthy, or "warning".
+	Severity Severity `json:"severity"`
+	// Subject is what it is about: "configuration", "scrape", "spool" or
+	// "endpoint NAME".
+	Subject string `json:"subject"`
+	// Text says what is wrong, with the failure as it was worded.
+	Text string `json:"text"`
+	// Hint says what to do or where to look.
+	Hint string `json:"hint"`
+	// NotReady says that /-/ready fails because of it.
+	NotReady bool `json:"not_ready,omitempty"`
+}
+
+// Severity of a problem.
+type Severity string
+
+// The severities.
+const (
+	Error   Severity = "error"
+	Warning Severity = "warning"
+)
+
+const (
+	// startGrace is how long a process may take to its first scrape before that
+	// is an error: a booting engine is given 30 s by the scraper.
+	startGrace = time.Minute
+	// maxClockOffset is where a receiver's clock is reported.
+	maxClockOffset = 2 * time.Minute
+	// slowBacklog is the age at which a backlog is mentioned although requests
+	// succeed: it is being caught up on.
+	slowBacklog = 5 * time.Minute
+)
+
+// Assess derives Healthy, Ready and Problems from the rest of the state.
+func (s *State) Assess() {
+	s.Problems = []Problem{}
+	s.assessConfig()
+	if s.Config.Error == "" || s.Scrape.Running {
+		s.assessScrape()
+		s.assessSpool()
+	}
+	for i := range s.Endpoints {
+		s.assessEndpoint(&s.Endpoints[i])
+	}
+	for _, u := range s.Unclaimed {
+		s.problem(Warning, "spool", fmt.Sprintf("%s wait for the endpoint %q, which is no longer configured", count(u.Samples, "sample"), u.Name),
+			"Give an endpoint that name or its old URL to send them; after seven days they are deleted and counted as endpoint_removed.")
+	}
+	s.Healthy, s.Ready = true, true
+	for _, p := range s.Problems {
+		s.Healthy = s.Healthy && p.Severity != Error
+		s.Ready = s.Ready && !p.NotReady
+	}
+}
+
+func (s *State) problem(sev Severity, subject, text, hint string) *Problem {
+	s.Problems = append(s.Problems, Problem{Severity: sev, Subject: subject, Text: text, Hint: hint})
+	return &s.Problems[len(s.Problems)-1]
+}
+
+func (s *State) assessConfig() {
+	c := &s.Config
+	switch {
+	case c.Error != "" && len(s.Endpoints) == 0:
+		s.problem(Error, "configuration", c.Error,
+			"Nothing is sent. Correct the setting, then disable and enable the plugin (or restart `run`).").NotReady = true
+	case c.Error != "" || c.ReloadFailed:
+		text := c.Error
+		if text == "" {
+			text = "the last attempt to load it failed"
+		}
+		s.problem(Error, "configuration", text,
+			"The configuration before it stays in use. Correct the file; it is read again when it changes.")
+	}
+	for _, w := range c.Warnings {
+		s.problem(Warning, "configuration", w, "It works like this; docs/settings.md says what would be better.")
+	}
+}
+
+func (s *State) assessScrape() {
+	c := &s.Scrape
+	starting := s.Time.Sub(s.Started) < startGrace
+	switch {
+	case !c.Running && s.Mode == "plugin":
+		sev := Error
+		if starting {
+			sev = Warning
+		}
+		s.problem(sev, "scrape", "the engine has not called StartMetrics, or has called StopMetrics since",
+			"Nothing is read while the engine is down or booting; what waits is still sent. See the engine's log if it is up.").NotReady = true
+	case !c.Running:
+		s.problem(Error, "scrape", "the scrape loop does not run", "See the log.").NotReady = true
+	case c.Waiting != "":
+		s.problem(Warning, "scrape", c.Waiting, "Scraping begins by itself.").NotReady = true
+	case c.LastError != "":
+		s.problem(Error, "scrape", c.LastError,
+			"up is 0 meanwhile. Is the engine up, and is "+c.Target+" its metrics socket?").NotReady = true
+	case c.Last.IsZero():
+		sev := Error
+		if starting {
+			sev = Warning
+		}
+		s.problem(sev, "scrape", "nothing has been scraped yet", "The first scrape comes at once; see the log if it does not.").NotReady = true
+	case c.Interval > 0 && s.Time.Sub(c.Last) > 3*c.Interval.Duration()+startGrace:
+		s.problem(Error, "scrape", "the last scrape was "+ago(s.Time, c.Last),
+			"Was the machine suspended, or its clock changed? Otherwise fetch /debug/pprof/goroutine?debug=2 from the plugin's socket.").NotReady = true
+	}
+}
+
+func (s *State) assessSpool() {
+	c := &s.Spool
+	if c.Error != "" {
+		s.problem(Error, "spool", c.Error,
+			"Scrapes wait in memory and are sent from there; a crash loses them. Check that "+c.Dir+" has space and can be written.").NotReady = true
+	}
+	if c.MaxBytes > 0 && c.Bytes > c.MaxBytes/10*9 {
+		s.problem(Warning, "spool", fmt.Sprintf("%s of %s are used", size(c.Bytes), size(c.MaxBytes)),
+			"The oldest scrapes go next and are counted as evicted_size. Raise SPOOL_MAX_BYTES if the outage will last.")
+	}
+}
+
+func (s *State) assessEndpoint(e *EndpointState) {
+	subject := "endpoint " + e.Name
+	waiting := ""
+	if e.Backlog.Scrapes > 0 {
+		waiting = fmt.Sprintf("; %s wait, the oldest for %s", count(e.Backlog.Scrapes, "scrape"), span(e.Backlog.Age.Duration()))
+	}
+	next := ""
+	if e.NextAttempt.After(s.Time) {
+		next = "; next attempt in " + span(e.NextAttempt.Sub(s.Time))
+	}
+	switch {
+	case e.Phase == Refusing:
+		s.problem(Error, subject, "the receiver refuses: "+e.LastError+waiting+next,
+			"Check the credentials, the tenant and the path of "+e.URL+". One scrape is tried at a time until one is accepted.")
+	case e.Failures > 0:
+		s.problem(Error, subject, e.LastError+waiting+next, s.endpointHint(e))
+	case e.Backlog.Age.Duration() > slowBacklog:
+		s.problem(Warning, subject, "catching up"+waiting, "It drains by itself; MAX_SAMPLES_PER_SECOND or the receiver sets the pace.")
+	}
+	if h := e.History; len(h) > 0 && e.Lost.Sum() > h[0].Lost {
+		s.problem(Warning, subject, count(e.Lost.Sum()-h[0].Lost, "sample")+" lost since "+h[0].Time.UTC().Format("15:04 UTC"),
+			"docs/troubleshooting.md has a paragraph for each reason; the reasons stand with the endpoint.")
+	}
+	if off := e.ClockOffset.Duration().Abs(); off > maxClockOffset {
+		s.problem(Warning, subject, fmt.Sprintf("the receiver's clock is %s %s of this host's", span(off), ahead(e.ClockOffset)),
+			"One of the two is wrong. Check time synchronisation here first: samples from a fast clock harm other hosts.")
+	}
+}
+
+func (s *State) endpointHint(e *EndpointState) string {
+	if s.Spool.Error != "" {
+		return "Nothing is lost while it fits into memory."
+	}
+	return "Nothing is lost: scrapes wait on disk and are sent when " + e.URL + " answers again."
+}
+
+func ahead(s Seconds) string {
+	if s > 0 {
+		return "ahead"
+	}
+	return "behind"
+}
