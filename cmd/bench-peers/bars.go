@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/bench"
+	"github.com/docker-remote-write/docker-remote-write/internal/bench/agents"
+	"github.com/docker-remote-write/docker-remote-write/internal/bench/procstat"
+	"github.com/docker-remote-write/docker-remote-write/internal/bench/replay"
+)
+
+// bars measures what needs this project's program alone. The three runs share
+// the machine: none of them measures processor time.
+func bars(ctx context.Context, w io.Writer, o options, a *agents.Agent) error {
+	log.Printf("bars: %s %s", a.Name, a.Version)
+	frames, err := replay.Recorded(o.archive, 1)
+	if err != nil {
+		return err
+	}
+	apart, err := replay.Recorded(o.archive, 15)
+	if err != nil {
+		return err
+	}
+	scrapes, over := 100, time.Minute
+	if o.quick {
+		scrapes, over = 15, 10*time.Second
+	}
+	var memory procstat.Memory
+	var merged, idle, floor float64
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		memory, err = bench.Secured(ctx, filepath.Join(o.dir, "secured"), a, frames, scrapes)
+		return err
+	})
+	g.Go(func() (err error) {
+		merged, err = bench.Merged(ctx, filepath.Join(o.dir, "merged"), a, apart, scrapes*6/10/4*4)
+		return err
+	})
+	g.Go(func() (err error) {
+		idle, floor, err = bench.Idle(ctx, filepath.Join(o.dir, "idle"), a, frames, "./internal/bench/listener", over)
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "### %s alone, the engine's %d series\n\n| | |\n|---|---|\n", a.Name, frames.Series)
+	fmt.Fprintf(w, "| anonymous memory after %d scrapes over TLS, own metrics on | %.1f MB |\n", scrapes, float64(memory.Anonymous)/1e6)
+	fmt.Fprintf(w, "| resident memory, likewise; its peak | %.1f MB; %.1f MB |\n", float64(memory.Resident)/1e6, float64(memory.Peak)/1e6)
+	fmt.Fprintf(w, "| wire bytes a sample, four scrapes merged (BATCH_SEND_DEADLINE=1m at 15 s) | %.2f B |\n", merged)
+	fmt.Fprintf(w, "| voluntary context switches a second, idle at an interval of 10 m | %.2f |\n", idle)
+	fmt.Fprintf(w, "| the same of a Go program that only listens | %.2f |\n\n", floor)
+	return nil
+}
+
+// linear measures processor time and memory over the number of series.
+func linear(ctx context.Context, w io.Writer, o options, a *agents.Agent) error {
+	fmt.Fprint(w, "### By number of series, one scrape a second\n\n| series | processor time a scrape | a series | resident memory | of it anonymous |\n|---|---|---|---|---|\n")
+	plan := bench.Plan{Interval: time.Second, Warm: 4, Live: 10}
+	if o.quick {
+		plan.Warm, plan.Live = 2, 3
+	}
+	for _, n := range []int{100, 1_000, 10_000, 50_000} {
+		log.Printf("linear: %d series", n)
+		r, err := bench.Compare(ctx, filepath.Join(o.dir, fmt.Sprint("linear-", n)), a, replay.Synthetic(n), plan)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "| %d | %.2f ms | %.2f µs | %.1f MB | %.1f MB |\n", n, r.CPU.Seconds()*1e3, r.CPU.Seconds()*1e6/float64(n),
+			float64(r.Memory.Resident)/1e6, float64(r.Memory.Anonymous)/1e6)
+	}
+	fmt.Fprintln(w)
+	return nil
+}
+
+// drain measures backlogs of an hour and of a day.
+func drain(ctx context.Context, w io.Writer, o options, a *agents.Agent) error {
+	frames, err := replay.Recorded(o.archive, 1)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(w, "### Draining a backlog into a receiver on loopback\n\n| backlog at 15 s | samples | on disk | resident memory while it waits | its peak until drained | wire bytes a sample | processor time | from the first accepted request |\n|---|---|---|---|---|---|---|---|\n")
+	for _, b := range []struct {
+		name    string
+		scrapes int
+	}{{"none", 1}, {"1 hour", 240}, {"24 hours", 5760}} {
+		log.Printf("drain: %s", b.name)
+		d, err := bench.Drain(ctx, filepath.Join(o.dir, fmt.Sprint("drain-", b.scrapes)), a, frames, b.scrapes)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "| %s | %d | %.2f MB | %.1f MB | %.1f MB | %.2f B | %.2f s | %.2f s |\n", b.name, d.Samples, float64(d.Disk)/1e6,
+			float64(d.Waiting.Resident)/1e6, float64(d.Peak)/1e6, float64(d.Wire)/float64(d.Samples), d.CPU.Seconds(), d.Took.Seconds())
+	}
+	fmt.Fprintln(w)
+	return nil
+}

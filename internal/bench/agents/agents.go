@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package agents starts this project's program and its peers on the same work:
+// one scrape target, one remote write URL, one interval.
+package agents
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Work is what an agent is to do.
+type Work struct {
+	// Dir takes its configuration, data and log.
+	Dir string
+	// Target is "host:port" of the scrape target, URL the receiver.
+	Target, URL string
+	Interval    time.Duration
+	// Env is passed to this project's program, which reads its settings there.
+	Env []string
+}
+
+// Data is the directory whose growth is what the agent writes.
+func (w Work) Data() string { return filepath.Join(w.Dir, "data") }
+
+// Agent is a program that scrapes and writes.
+type Agent struct {
+	Name, Version, Binary string
+	// Protocol is what it is told to speak, or speaks by default.
+	Protocol string
+
+	args func(w Work) (args, env []string, err error)
+}
+
+// Ours is this project's program.
+func Ours(binary string) (*Agent, error) {
+	v, err := exec.Command(binary, "version").Output()
+	if err != nil {
+		return nil, fmt.Errorf("ask %s for its version: %w", binary, err)
+	}
+	return &Agent{
+		Name: "docker-remote-write", Version: firstField(string(v), 1), Binary: binary, Protocol: "2.0",
+		args: func(w Work) ([]string, []string, error) {
+			return []string{"run"}, append([]string{
+				"SCRAPE_TARGET=http://" + w.Target + "/metrics",
+				"SCRAPE_INTERVAL=" + w.Interval.String(),
+				"SCRAPE_TIMEOUT=" + w.Interval.String(),
+				"SCRAPE_SAMPLE_LIMIT=100000",
+				"REMOTE_WRITE_URL=" + w.URL,
+				"DATA_DIR=" + w.Data(),
+				"SPOOL_MAX_BYTES=1GiB",
+				"MAX_BACKOFF=5s",
+			}, w.Env...), nil
+		},
+	}, nil
+}
+
+// Prometheus is Prometheus in agent mode. From version 3 on it is told to speak
+// remote write 2.0, which is the smaller on the wire.
+func Prometheus(binary string) (*Agent, error) {
+	out, err := exec.Command(binary, "--version").CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("ask %s for its version: %w", binary, err)
+	}
+	version := firstField(string(out), 2)
+	mode, protocol, message := "--agent", "2.0", "    protobuf_message: io.prometheus.write.v2.Request\n"
+	if strings.HasPrefix(version, "2.") {
+		mode, protocol, message = "--enable-feature=agent", "1.0", ""
+	}
+	return &Agent{
+		Name: "Prometheus agent", Version: version, Binary: binary, Protocol: protocol,
+		args: func(w Work) ([]string, []string, error) {
+			config := filepath.Join(w.Dir, "prometheus.yml")
+			err := os.WriteFile(config, fmt.Appendf(nil, "%sremote_write:\n  - url: %s\n%s", scrapeConfig(w), w.URL, message), 0o600)
+			if err != nil {
+				return nil, nil, err
+			}
+			listen, err := freeAddr()
+			return []string{mode, "--config.file=" + config, "--storage.agent.path=" + w.Data(), "--web.listen-address=" + listen, "--log.level=warn"}, nil, err
+		},
+	}, nil
+}
+
+// VMAgent is VictoriaMetrics' agent.
+func VMAgent(binary string) (*Agent, error) {
+	out, _ := exec.Command(binary, "-version").CombinedOutput()
+	version := strings.TrimPrefix(firstField(string(out), 0), "vmagent-")
+	if i := strings.Index(version, "-tags-"); i >= 0 {
+		version = version[i+len("-tags-"):]
+	}
+	if version == "" { // Debian builds it without
+		version = debianVersion(binary, "victoria-metrics")
+	}
+	return &Agent{
+		Name: "vmagent", Version: version, Binary: binary, Protocol: "1.0",
+		args: func(w Work) ([]string, []string, error) {
+			config := filepath.Join(w.Dir, "vmagent.yml")
+			if err := os.WriteFile(config, []byte(scrapeConfig(w)), 0o600); err != nil {
+				return nil, nil, err
+			}
+			listen, err := freeAddr()
+			return []string{"-promscrape.config=" + config, "-remoteWrite.url=" + w.URL, "-remoteWrite.tmpDataPath=" + w.Data(),
+				"-httpListenAddr=" + listen, "-loggerLevel=WARN"}, nil, err
+		},
+	}, nil
+}
+
+func scrapeConfig(w Work) string {
+	return fmt.Sprintf("global:\n  scrape_interval: %[1]s\n  scrape_timeout: %[1]s\nscrape_configs:\n  - job_name: docker\n    static_configs:\n      - targets: [%[2]q]\n", w.Interval, w.Target)
+}
+
+// Size is the length of the program's file in bytes.
+func (a *Agent) Size() (int64, error) {
+	i, err := os.Stat(a.Binary)
+	if err != nil {
+		return 0, err
+	}
+	return i.Size(), nil
+}
+
+// Process is an agent at work.
+type Process struct {
+	Pid     int
+	Started time.Time
+
+	cmd  *exec.Cmd
+	log  *os.File
+	done chan struct{}
+}
+
+// Start starts the agent; its output goes to log in the work's directory.
+func (a *Agent) Start(w Work) (*Process, error) {
+	if err := os.MkdirAll(w.Data(), 0o700); err != nil {
+		return nil, err
+	}
+	args, env, err := a.args(w)
+	if err != nil {
+		return nil, fmt.Errorf("prepare %s: %w", a.Name, err)
+	}
+	log, err := os.OpenFile(filepath.Join(w.Dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(a.Binary, args...)
+	cmd.Dir = w.Dir
+	cmd.Env = append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/"}, env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	// What this program starts ends with it, interrupted or not.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p := &Process{Started: time.Now(), cmd: cmd, log: log, done: make(chan struct{})}
+	if err := cmd.Start(); err != nil {
+		log.Close()
+		return nil, fmt.Errorf("start %s: %w", a.Name, err)
+	}
+	p.Pid = cmd.Process.Pid
+	go func() {
+		cmd.Wait()
+		log.Close()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// Done is closed when the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Kill ends the process as a power cut would.
+func (p *Process) Kill() {
+	p.cmd.Process.Kill()
+	<-p.done
+}
+
+// Stop asks the process to end and kills it after 15 seconds.
+func (p *Process) Stop() error {
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+		return nil
+	case <-time.After(15 * time.Second):
+		p.Kill()
+		return errors.New("did not end within 15 s of SIGTERM")
+	}
+}
+
+// freeAddr is a loopback address that was free a moment ago.
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+func firstField(s string, i int) string {
+	line, _, _ := strings.Cut(s, "\n")
+	if f := strings.Fields(line); i < len(f) {
+		return f[i]
+	}
+	return ""
+}
+
+// debianVersion reads the package's version from the changelog that lies beside
+// the program in an unpacked or installed package.
+func debianVersion(binary, pkg string) string {
+	doc := filepath.Join(filepath.Dir(binary), "..", "share", "doc", pkg)
+	logs, _ := filepath.Glob(filepath.Join(doc, "changelog.Debian*.gz"))
+	for _, name := range logs {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			continue
+		}
+		z, err := gzip.NewReader(bytes.NewReader(raw))
+		if err != nil {
+			continue
+		}
+		head, _ := io.ReadAll(io.LimitReader(z, 256))
+		return strings.Trim(firstField(string(head), 1), "()")
+	}
+	return "unknown"
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/bench/agents"
+)
+
+// Machine describes where the figures come from, in one line.
+func Machine() string {
+	cpu := runtime.GOARCH
+	if raw, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(raw)) {
+			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+				cpu = strings.TrimSpace(value)
+				break
+			}
+		}
+	}
+	var u unix.Utsname
+	kernel := "unknown kernel"
+	if unix.Uname(&u) == nil {
+		kernel = "Linux " + unix.ByteSliceToString(u.Release[:])
+	}
+	return fmt.Sprintf("%d × %s, %s, %s, %s", runtime.NumCPU(), cpu, kernel, runtime.Version(), time.Now().UTC().Format(time.DateOnly))
+}
+
+// Table writes the agents' results side by side as Markdown, the first agent's
+// in the first column and, behind each other figure, its ratio to the first.
+func Table(w io.Writer, title string, all []*agents.Agent, results []Result) {
+	fmt.Fprintf(w, "### %s\n\n|", title)
+	for _, a := range all {
+		fmt.Fprintf(w, " | %s %s, remote write %s", a.Name, a.Version, a.Protocol)
+	}
+	fmt.Fprint(w, " |\n|---|", strings.Repeat("---|", len(all)), "\n")
+	sizes := make([]float64, len(all))
+	for i, a := range all {
+		n, err := a.Size()
+		if err != nil {
+			n = -1
+		}
+		sizes[i] = float64(n)
+	}
+	rows := []struct {
+		name   string
+		format func(float64) string
+		value  func(i int) float64
+	}{
+		{"processor time a scrape, whole process", millis, func(i int) float64 { return float64(results[i].CPU) }},
+		{"resident memory", megabytes, func(i int) float64 { return float64(results[i].Memory.Resident) }},
+		{"of it anonymous", megabytes, func(i int) float64 { return float64(results[i].Memory.Anonymous) }},
+		{"resident, peak", megabytes, func(i int) float64 { return float64(results[i].Memory.Peak) }},
+		{"program file", megabytes, func(i int) float64 { return sizes[i] }},
+		{"start to first sample delivered", seconds, func(i int) float64 { return float64(results[i].FirstSample) }},
+		{"wire bytes a sample, live", perSample, func(i int) float64 { return results[i].LiveBytes }},
+		{"mean delay from scrape to receiver, live", seconds, func(i int) float64 { return float64(results[i].LiveDelay) }},
+		{"disk bytes a sample, receiver down", perSample, func(i int) float64 { return results[i].DiskBytes }},
+		{"wire bytes a sample, catching up", perSample, func(i int) float64 { return results[i].CatchUpBytes }},
+		{"time to catch up, from the first accepted request", seconds, func(i int) float64 { return float64(results[i].CatchUp) }},
+		{"samples a second, catching up", count, func(i int) float64 { return results[i].CatchUpRate }},
+		{"scrapes lost, before the crash", count, func(i int) float64 { return float64(results[i].Lost) }},
+		{"samples out of order, before the crash", count, func(i int) float64 { return float64(results[i].OutOfOrder) }},
+		{"scrapes lost, outage with kill -9", count, func(i int) float64 { return float64(results[i].CrashLost) }},
+		{"samples out of order, outage with kill -9", count, func(i int) float64 { return float64(results[i].CrashOutOfOrder) }},
+	}
+	for _, row := range rows {
+		line, measured := "| "+row.name, false
+		ours := row.value(0)
+		for i := range all {
+			v := row.value(i)
+			switch {
+			case v < 0:
+				line += " | -"
+			case i > 0 && ours > 0 && v > 0:
+				line += fmt.Sprintf(" | %s (%s)", row.format(v), ratio(v/ours))
+			default:
+				line += " | " + row.format(v)
+			}
+			measured = measured || v >= 0
+		}
+		if measured {
+			fmt.Fprintln(w, line, "|")
+		}
+	}
+	fmt.Fprintln(w)
+}
+
+func ratio(r float64) string {
+	if r >= 10 {
+		return fmt.Sprintf("× %.0f", r)
+	}
+	return fmt.Sprintf("× %.2g", r)
+}
+
+func millis(v float64) string    { return fmt.Sprintf("%.2f ms", v/float64(time.Millisecond)) }
+func seconds(v float64) string   { return fmt.Sprintf("%.2f s", v/float64(time.Second)) }
+func megabytes(v float64) string { return fmt.Sprintf("%.1f MB", v/1e6) }
+func perSample(v float64) string { return fmt.Sprintf("%.2f B", v) }
+func count(v float64) string     { return fmt.Sprintf("%.0f", v) }
