@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package config turns the environment and CONFIG_FILE into a Config. The table
+// in settings.go is the only list of settings and of their defaults: parsing,
+// the settings reference, the plugin's declared environment and what `check`
+// prints all come from it.
+//
+// Every problem is reported at once, each naming the setting, its value unless
+// it may hold a secret, and what would be right.
+package config
+
+import (
+	"net/url"
+	"time"
+
+	promconfig "github.com/prometheus/common/config"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/relabel"
+)
+
+// Mode says how the program was started; some defaults depend on it.
+type Mode int
+
+const (
+	// Plugin is a managed plugin in an engine.
+	Plugin Mode = iota
+	// Run is a process of its own: a service, a container, a rootless host.
+	Run
+)
+
+// String is the name of the command that the mode belongs to.
+func (m Mode) String() string {
+	if m == Run {
+		return "run"
+	}
+	return "plugin"
+}
+
+// Config is what the program does, complete: every default is filled in. It is
+// not changed after Load returned it.
+type Config struct {
+	Mode Mode
+
+	// Target is unix:///path of a socket, whose path is then /metrics, or an
+	// http URL with the path.
+	Target      string
+	Interval    time.Duration
+	Timeout     time.Duration
+	MaxBytes    int64
+	SampleLimit int
+
+	Job, Instance string
+	// External is sorted and holds neither job nor instance.
+	External labels.Labels
+	// Keep and Drop match whole metric names; Regexp is nil in the one that is
+	// not set.
+	Keep, Drop  relabel.Regexp
+	SelfMetrics bool
+
+	DataDir       string
+	SpoolMaxBytes int64
+	// SpoolMaxAge is 0 for no limit.
+	SpoolMaxAge time.Duration
+
+	// StatusListen is a TCP address, or empty.
+	StatusListen string
+	// LogLevel is debug, info, warning or error.
+	LogLevel string
+
+	// ConfigFile is the path of CONFIG_FILE, or empty.
+	ConfigFile string
+	// Endpoints are those of REMOTE_WRITE_URL or, when Load read it, of
+	// CONFIG_FILE, in their order. There is at least one and no name stands twice.
+	Endpoints []Endpoint
+
+	base    Endpoint
+	values  map[string]string
+	proxies []string
+}
+
+// Endpoint is one receiver and how to send to it.
+type Endpoint struct {
+	// Name is unique and does not depend on the endpoint's place in the list.
+	Name string
+	// URL has no user info: that has become basic authentication.
+	URL *url.URL
+	// Protocol is auto, 2.0 or 1.0.
+	Protocol string
+	// Client carries credentials, TLS and proxy. FollowRedirects is always off.
+	Client promconfig.HTTPClientConfig
+	// Headers are added to each request, the tenant's among them. Their values
+	// may be secret.
+	Headers map[string]string
+	// Timeout is that of one attempt.
+	Timeout time.Duration
+	// HoldOnAuthError keeps what was refused with 401, 402, 403, 404 or 407.
+	HoldOnAuthError bool
+
+	// MaxSamples and MaxBytes bound a request before compression.
+	MaxSamples int
+	MaxBytes   int64
+	// Deadline is how long a scrape may wait to be merged with the next ones.
+	Deadline               time.Duration
+	MinBackoff, MaxBackoff time.Duration
+	// RateLimit is in samples a second while catching up, 0 for none.
+	RateLimit int
+
+	Relabel []*relabel.Config
+	// SendExemplars and SendNativeHistograms are off only where CONFIG_FILE says so.
+	SendExemplars, SendNativeHistograms bool
+}
+
+// Warning is about a setting that works, but hardly as it was meant.
+type Warning struct {
+	// Setting is the name of the setting or, in CONFIG_FILE, the key.
+	Setting string
+	// Text says what is odd and what would be right.
+	Text string
+}
+
+// String is the warning as one line.
+func (w Warning) String() string { return w.Setting + ": " + w.Text }
+
+// Display is a URL as it may be shown to anyone: without user info, query and
+// fragment.
+func Display(u *url.URL) string {
+	if u == nil {
+		return ""
+	}
+	c := *u
+	c.User, c.RawQuery, c.ForceQuery, c.Fragment, c.RawFragment = nil, "", false, "", ""
+	return c.String()
+}

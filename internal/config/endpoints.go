@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	promconfig "github.com/prometheus/common/config"
+)
+
+// maxEndpoints bounds what one process serves: each has a sender of its own.
+const maxEndpoints = 32
+
+// endpoints fills in cfg.Endpoints, from CONFIG_FILE or from the environment.
+func (l *loader) endpoints() {
+	switch {
+	case l.set("CONFIG_FILE"):
+		l.fromFile()
+	case l.set("REMOTE_WRITE_URL"):
+		l.fromEnvironment()
+	default:
+		l.fail("REMOTE_WRITE_URL", "", errors.New(
+			"is not set; set it to the receiver's remote write URL, such as https://prometheus.example.org/api/v1/write, or set CONFIG_FILE"))
+		l.client(nil)
+		l.headers()
+	}
+}
+
+// perReceiver are the settings that say something about one receiver. What a
+// file with several receivers leaves out must not come from them.
+func (l *loader) perReceiver() []string {
+	var names []string
+	for i := range settings {
+		s := &settings[i]
+		if s.Group == groupAuth && !strings.HasSuffix(s.Name, "_PROXY") && l.set(s.Name) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+func (l *loader) fromFile() {
+	const name = "CONFIG_FILE"
+	if l.set("REMOTE_WRITE_URL") {
+		l.contradict([]string{name, "REMOTE_WRITE_URL"}, "exclude each other; put the URL into the file or unset one of them")
+	}
+	if names := l.perReceiver(); len(names) > 0 {
+		l.contradict(append(names, name), "with a file, what belongs to one receiver stands in the file, where it cannot reach another")
+	}
+	if l.bad[name] {
+		return
+	}
+	endpoints, warnings, err := LoadFile(l.cfg.ConfigFile, l.base)
+	l.warnings = append(l.warnings, warnings...)
+	if err != nil {
+		l.bad[name] = true
+		l.errs = append(l.errs, fmt.Errorf("CONFIG_FILE: %w", l.hint(err)))
+	}
+	l.cfg.Endpoints = endpoints
+}
+
+// fromEnvironment makes one endpoint of each URL.
+func (l *loader) fromEnvironment() {
+	const name = "REMOTE_WRITE_URL"
+	fields := strings.Fields(l.cfg.values[name])
+	if len(fields) > maxEndpoints {
+		l.fail(name, "", fmt.Errorf("has %d URLs; give at most %d", len(fields), maxEndpoints))
+		fields = fields[:maxEndpoints]
+	}
+	var urls []*url.URL
+	for i, f := range fields {
+		u, err := parseURL(f)
+		if err != nil {
+			if len(fields) > 1 {
+				err = fmt.Errorf("URL %d: %w", i+1, err)
+			}
+			l.fail(name, "", err)
+			continue
+		}
+		for _, other := range urls {
+			if withoutUser(other) == withoutUser(u) {
+				l.fail(name, "", fmt.Errorf("%s stands there twice; everything would be sent twice", Display(u)))
+			}
+		}
+		urls = append(urls, u)
+	}
+	l.origins(urls)
+	client, headers := l.client(urls), l.headers()
+	for _, u := range urls {
+		e := l.base
+		e.URL, e.Headers, e.Client = u, headers, client
+		if u.User != nil {
+			if names := l.among("REMOTE_WRITE_USERNAME", "REMOTE_WRITE_PASSWORD", "REMOTE_WRITE_PASSWORD_FILE",
+				"REMOTE_WRITE_BEARER_TOKEN", "REMOTE_WRITE_BEARER_TOKEN_FILE"); len(names) > 0 {
+				l.contradict(append([]string{name}, names...), "the URL holds a user name as well; keep one of the two")
+			}
+			e.takeUser()
+		}
+		l.cfg.Endpoints = append(l.cfg.Endpoints, e)
+	}
+	nameEndpoints(l.cfg.Endpoints)
+	l.clearText()
+}
+
+// takeUser turns the URL's user info into basic authentication.
+func (e *Endpoint) takeUser() {
+	u := *e.URL
+	password, _ := u.User.Password()
+	e.Client.BasicAuth = &promconfig.BasicAuth{Username: u.User.Username(), Password: promconfig.Secret(password)}
+	u.User = nil
+	e.URL = &u
+}
+
+func withoutUser(u *url.URL) string {
+	c := *u
+	c.User = nil
+	return c.String()
+}
+
+// among are those of the names that are set.
+func (l *loader) among(names ...string) []string {
+	var set []string
+	for _, n := range names {
+		if l.set(n) {
+			set = append(set, n)
+		}
+	}
+	return set
+}
+
+// origins refuses credentials that would go to more than one server.
+func (l *loader) origins(urls []*url.URL) {
+	for _, u := range urls {
+		if origin(u) == origin(urls[0]) {
+			continue
+		}
+		var names []string
+		for _, n := range l.perReceiver() {
+			switch n {
+			case "REMOTE_WRITE_CA", "REMOTE_WRITE_CA_FILE", "REMOTE_WRITE_SERVER_NAME", "REMOTE_WRITE_INSECURE_SKIP_VERIFY":
+			default:
+				names = append(names, n)
+			}
+		}
+		if len(names) > 0 {
+			l.contradict(append(names, "REMOTE_WRITE_URL"), fmt.Sprintf(
+				"credentials for both %s and %s; give each receiver its own in a CONFIG_FILE", origin(urls[0]), origin(u)))
+		}
+		return
+	}
+}
+
+// origin is scheme://host:port, the port always there.
+func origin(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
+}
+
+// parseURL reads the URL of a receiver. It may hold credentials, even where it
+// is malformed, so that errors show it only when it cannot.
+func parseURL(s string) (*url.URL, error) {
+	shown := quote(s)
+	if strings.ContainsAny(s, "@?#") {
+		shown = "the URL"
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil && strings.Contains(s, "@"):
+		return nil, fmt.Errorf("%s cannot be parsed; special characters in user name and password must be percent-encoded", shown)
+	case err != nil:
+		return nil, fmt.Errorf("%s cannot be parsed; give one such as https://prometheus.example.org/api/v1/write", shown)
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("%s does not begin with http:// or https://", shown)
+	case u.Hostname() == "" || u.Opaque != "":
+		return nil, fmt.Errorf("%s has no host; give one such as https://prometheus.example.org/api/v1/write", shown)
+	case u.Fragment != "":
+		return nil, fmt.Errorf("%s has a fragment, the part after #, which is never sent; leave it out", Display(u))
+	}
+	if err := checkPort(u); err != nil {
+		return nil, fmt.Errorf("%s %w", Display(u), err)
+	}
+	if u.User != nil && strings.Contains(u.User.Username(), ":") {
+		return nil, fmt.Errorf("%s has a colon in the user name, which basic authentication cannot carry", Display(u))
+	}
+	return u, nil
+}
+
+// clearText warns of credentials that anyone on the way can read.
+func (l *loader) clearText() {
+	for i := range l.cfg.Endpoints {
+		e := &l.cfg.Endpoints[i]
+		c := &e.Client
+		if e.URL.Scheme == "https" || loopback(e.URL.Hostname()) || c.BasicAuth == nil && c.Authorization == nil && c.OAuth2 == nil {
+			continue
+		}
+		if ip, err := netip.ParseAddr(e.URL.Hostname()); err == nil && ip.Unmap().IsPrivate() {
+			continue
+		}
+		l.warn("REMOTE_WRITE_URL", "credentials go to %s in clear; use https if the receiver has it", Display(e.URL))
+	}
+}
