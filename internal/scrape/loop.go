@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scrape
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/series"
+)
+
+const (
+	// step is the longest sleep: what a wait follows is the wall clock, which may be
+	// set, and which goes on while a machine is suspended and its timers stand still.
+	step = time.Second
+	// retryHeldBack is how long to wait for a booting engine.
+	retryHeldBack = time.Second
+	// clockWait is for how long a start waits for a clock that cannot be right.
+	clockWait = 10 * time.Minute
+)
+
+// saneClock is before any clock that is right.
+var saneClock = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Loop scrapes at once and then on the grid. It may be run again after it has ended.
+type Loop struct {
+	s     *Scraper
+	phase time.Duration
+	log   logrus.FieldLogger
+	last  time.Time // the time of the last scrape appended
+	// What was logged last, so that a lasting fault is logged once.
+	outcome   Outcome
+	appending bool
+}
+
+// NewLoop makes the loop of a scraper. Both belong to the goroutine that runs it.
+func NewLoop(s *Scraper) *Loop {
+	return &Loop{s: s, phase: Phase(s.o.Job, s.o.Instance, s.o.Interval), log: s.o.Log, appending: true}
+}
+
+// now is the wall clock alone: a monotonic reading would hide that it was set.
+func (l *Loop) now() time.Time { return l.s.o.Now().Round(0) }
+
+// Run scrapes until ctx is done and then returns its error. A failed scrape, or
+// one that append does not take, is logged and counted and does not end it.
+func (l *Loop) Run(ctx context.Context, append func(*series.Scrape) error) error {
+	if err := l.awaitClock(ctx); err != nil {
+		return err
+	}
+	now := l.now()
+	for {
+		now = l.order(now)
+		held := l.once(ctx, now, append)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		next := NextTick(maxTime(l.now(), l.last), l.s.o.Interval, l.phase)
+		if held {
+			next = l.now().Add(min(retryHeldBack, l.s.o.Interval))
+		}
+		woke, err := l.sleep(ctx, next)
+		if err != nil {
+			return err
+		}
+		now = snap(woke, next, l.s.o.Interval)
+	}
+}
+
+// Finish appends the last scrape, with its real time, and behind it the markers
+// that end its series; down says that the engine is stopping, so that up becomes
+// 0. With a target that is gone the scrape fails and its markers stand in it.
+// Run must have returned.
+func (l *Loop) Finish(ctx context.Context, down bool, append func(*series.Scrape) error) error {
+	now := l.order(l.now())
+	l.once(ctx, now, append)
+	sc := l.s.End(now.Add(time.Millisecond), down)
+	if sc == nil {
+		return ctx.Err()
+	}
+	l.last = time.UnixMilli(sc.Time)
+	return append(sc)
+}
+
+// once makes one scrape and appends it; held says that it was held back.
+func (l *Loop) once(ctx context.Context, now time.Time, append func(*series.Scrape) error) (held bool) {
+	sc, err := l.s.Scrape(ctx, now)
+	if sc == nil {
+		return errors.Is(err, ErrHeldBack)
+	}
+	l.last = time.UnixMilli(sc.Time)
+	outcome := OK
+	var failure *Error
+	if errors.As(err, &failure) {
+		outcome = failure.Outcome
+	}
+	switch {
+	case outcome == l.outcome:
+	case outcome == OK:
+		l.log.Info("scraping works again")
+	default:
+		l.log.WithError(err).WithField("reason", outcome.String()).Warn("scrape failed")
+	}
+	l.outcome = outcome
+	err = append(sc)
+	switch {
+	case err != nil && l.appending:
+		l.log.WithError(err).Error("scrape could not be queued")
+	case err == nil && !l.appending:
+		l.log.Info("scrapes are queued again")
+	}
+	l.appending = err == nil
+	if err != nil {
+		l.s.bump(func(st *Stats) { st.AppendErrors++ })
+	}
+	return false
+}
+
+// order keeps timestamps growing: within a small backward step of the clock a
+// scrape that cannot wait comes a millisecond after the last one. A larger step is
+// followed; from there on the queue keeps the two sides apart.
+func (l *Loop) order(now time.Time) time.Time {
+	if l.last.IsZero() || now.UnixMilli() > l.last.UnixMilli() {
+		return now
+	}
+	if l.last.Sub(now) <= 2*l.s.o.Interval {
+		return l.last.Add(time.Millisecond)
+	}
+	return now
+}
+
+// sleep waits until the wall clock reads next, or until it turns out that it was
+// set: back by more than two intervals, and next is given up. It returns the time.
+func (l *Loop) sleep(ctx context.Context, next time.Time) (time.Time, error) {
+	interval := l.s.o.Interval
+	now := l.now()
+	timer := time.NewTimer(min(max(next.Sub(now), 0), step))
+	defer timer.Stop()
+	waiting := false
+	for {
+		switch behind := l.last.Sub(now); {
+		case !now.Before(next):
+			if jump := now.Sub(next); jump > 2*interval {
+				l.s.bump(func(st *Stats) { st.ClockJumps++ })
+				l.log.WithField("by", jump.Round(time.Millisecond).String()).Info("the clock went ahead: scrapes are missing")
+			}
+			return now, nil
+		case behind > 2*interval, next.Sub(now) > 3*interval+step:
+			behind = max(behind, next.Sub(now)-interval)
+			l.s.bump(func(st *Stats) { st.ClockSteps++ })
+			l.log.WithField("by", behind.Round(time.Millisecond).String()).Warn("the clock was set back: scrapes go on with the new time")
+			return now, nil
+		case behind > 0 && !waiting:
+			waiting = true
+			l.s.bump(func(st *Stats) { st.ClockWaits++ })
+			l.log.WithField("by", behind.Round(time.Millisecond).String()).Warn("the clock was set back: scrapes wait for it")
+		}
+		timer.Reset(min(next.Sub(now), step))
+		select {
+		case <-ctx.Done():
+			return now, ctx.Err()
+		case <-timer.C:
+		}
+		now = l.now()
+	}
+}
+
+// awaitClock waits for a clock that cannot be right yet, as that of a board
+// without a battery before it has reached a time server.
+func (l *Loop) awaitClock(ctx context.Context) error {
+	if !l.now().Before(saneClock) {
+		return nil
+	}
+	l.log.WithFields(logrus.Fields{"clock": l.now().UTC().Format(time.RFC3339), "at_most": clockWait.String()}).
+		Warn("the clock is not set: scraping waits for it")
+	began := time.Now()
+	tick := time.NewTicker(step)
+	defer tick.Stop()
+	for l.now().Before(saneClock) {
+		if time.Since(began) >= clockWait {
+			l.log.Warn("the clock is still not set: scraping begins all the same")
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scrape
+
+import (
+	"errors"
+	"io"
+	"math"
+	"unicode/utf8"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/exemplar"
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/textparse"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/series"
+)
+
+// parse is the state of reading one body into the columns of a scrape. It is
+// reused from scrape to scrape.
+type parse struct {
+	cache *cache
+	out   *series.Scrape
+	t     int64
+	st    *Stats
+
+	// live are the entries in out, starts their start timestamps.
+	live   []*entry
+	starts []int64
+	// rich is set when something was read that the text format cannot say.
+	rich bool
+	// scraped, kept and added are the values of the scrape_* series; raws, entries
+	// and families count what the cache must still hold afterwards.
+	scraped, kept, added    int
+	raws, entries, families int
+	// What the target says about itself.
+	cpusZero, engineInfo bool
+	processStart         float64
+
+	family *family
+	meta   struct {
+		name, help, unit []byte
+		typ              model.MetricType
+		pending          bool
+	}
+	last     *raw
+	ls       labels.Labels
+	exemplar exemplar.Exemplar
+	noStart  *family // an OpenMetrics family found to have no _created lines
+}
+
+func (p *parse) begin(t int64) {
+	clear(p.live)
+	p.t = t
+	p.live, p.starts = p.live[:0], p.starts[:0]
+	p.rich = false
+	p.scraped, p.kept, p.added, p.raws, p.entries, p.families = 0, 0, 0, 0, 0, 0
+	p.cpusZero, p.engineInfo, p.processStart = false, false, 0
+	p.family, p.last, p.noStart = noFamily, nil, nil
+	p.meta.name, p.meta.pending = p.meta.name[:0], false
+}
+
+// body reads a whole body. A panic of the parser, which only a hostile body can
+// bring about, is an error like any other.
+func (p *parse) body(b []byte, f format) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = failed(Parse, "malformed %s body: %v", f, r)
+		}
+	}()
+	p.cache.use(f)
+	var tp textparse.Parser
+	switch f {
+	case formatText:
+		tp = textparse.NewPromParser(b, nil, false)
+	case formatProtobuf:
+		tp = textparse.NewProtobufParser(b, false, false, false, false, nil)
+	case formatOpenMetrics:
+		tp = textparse.NewOpenMetricsParser(b, nil, textparse.WithOMParserSTSeriesSkipped())
+	}
+	for {
+		et, err := tp.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return failed(Parse, "malformed %s body: %s", f, shorten(err.Error()))
+		}
+		switch et {
+		case textparse.EntryHelp:
+			name, help := tp.Help()
+			if len(help) > MaxSeriesBytes {
+				return failed(LabelLimit, "help of %.200q has %d bytes, the limit is %d", name, len(help), MaxSeriesBytes)
+			}
+			p.describe(name)
+			p.meta.help = append(p.meta.help[:0], help...)
+		case textparse.EntryType:
+			name, typ := tp.Type()
+			p.describe(name)
+			p.meta.typ = typ
+		case textparse.EntryUnit:
+			name, unit := tp.Unit()
+			p.describe(name)
+			p.meta.unit = append(p.meta.unit[:0], unit...)
+		case textparse.EntrySeries:
+			key, ts, v := tp.Series()
+			if err := p.sample(tp, f, key, ts != nil, v, nil, nil); err != nil {
+				return err
+			}
+		case textparse.EntryHistogram:
+			key, ts, h, fh := tp.Histogram()
+			p.rich = true
+			if err := p.sample(tp, f, key, ts != nil, 0, h, fh); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// describe begins the description of a family, unless it is the current one.
+func (p *parse) describe(name []byte) {
+	m := &p.meta
+	if string(m.name) != string(name) {
+		m.name = append(m.name[:0], name...)
+		m.help, m.unit, m.typ = m.help[:0], m.unit[:0], model.MetricTypeUnknown
+	}
+	m.pending = true
+}
+
+// sample takes one sample, a float or a native histogram.
+func (p *parse) sample(tp textparse.Parser, f format, key []byte, stamped bool, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram) error {
+	if p.meta.pending {
+		m := &p.meta
+		var first bool
+		if p.family, first = p.cache.familyOf(m.name, m.help, m.unit, m.typ); first {
+			p.families++
+		}
+		m.pending = false
+	}
+	p.scraped++
+	if stamped {
+		p.st.TimestampsIgnored++
+	}
+	var r *raw
+	if p.last != nil && p.last.next != nil && p.last.next.key == string(key) {
+		r = p.last.next
+	} else {
+		r = p.cache.raws[string(key)]
+	}
+	if r == nil || r.family != p.family {
+		if len(key) > MaxSeriesBytes {
+			return failed(LabelLimit, "series %.200q... has %d bytes, the limit is %d", key, len(key), MaxSeriesBytes)
+		}
+		tp.Labels(&p.ls)
+		var err error
+		if r, err = p.cache.resolve(r, key, p.ls, p.family, p.st); err != nil {
+			return err
+		}
+	}
+	if p.last != nil {
+		p.last.next = r
+	}
+	p.last = r
+	if r.seen != p.cache.round {
+		r.seen = p.cache.round
+		p.raws++
+	}
+	if r.marker != markNone {
+		p.look(r.marker, v)
+	}
+	e := r.entry
+	if e == nil {
+		return p.bound()
+	}
+	if p.kept++; p.kept > p.cache.o.SampleLimit {
+		return failed(SampleLimit, "more than %d samples in one scrape", p.cache.o.SampleLimit)
+	}
+	if e.seen == p.cache.round {
+		p.st.Duplicates++
+		return nil
+	}
+	e.seen = p.cache.round
+	p.entries++
+	if e.fresh {
+		p.added++
+	}
+	p.live = append(p.live, e)
+	if h != nil || fh != nil {
+		p.out.Histograms = append(p.out.Histograms, series.Histogram{Series: e.series, Start: p.start(tp, f), Int: h, Float: fh})
+		p.exemplars(tp, -len(p.out.Histograms))
+		return nil
+	}
+	p.out.Series = append(p.out.Series, e.series)
+	p.out.Values = append(p.out.Values, v)
+	if f == formatText {
+		return nil
+	}
+	if start := p.start(tp, f); start != 0 {
+		for len(p.starts) < len(p.out.Series)-1 {
+			p.starts = append(p.starts, 0)
+		}
+		p.starts = append(p.starts, start)
+	}
+	p.exemplars(tp, len(p.out.Series)-1)
+	return nil
+}
+
+// bound keeps the number of excluded series that are remembered in proportion.
+func (p *parse) bound() error {
+	if excluded := p.scraped - p.kept; excluded > 4*p.cache.o.SampleLimit {
+		return failed(SampleLimit, "more than %d excluded samples in one scrape", 4*p.cache.o.SampleLimit)
+	}
+	return nil
+}
+
+// start is the start timestamp of the current sample, 0 for none. One later than
+// the sample, as a host whose clock was set back has them, is the sample's time.
+func (p *parse) start(tp textparse.Parser, f format) int64 {
+	// Looking for an OpenMetrics _created line reads ahead to the end of the family
+	// if there is none, so one family is looked through in vain only once.
+	if f == formatOpenMetrics && p.noStart == p.family {
+		return 0
+	}
+	st := tp.StartTimestamp()
+	if st <= 0 {
+		if f == formatOpenMetrics {
+			p.noStart = p.family
+		}
+		return 0
+	}
+	p.rich = true
+	return min(st, p.t)
+}
+
+// maxExemplarRunes is the limit of OpenMetrics on an exemplar's labels.
+const maxExemplarRunes = exemplar.ExemplarMaxLabelSetLength
+
+// exemplars takes the exemplars of the current sample. Histograms are counted
+// from -1 downwards until the number of float samples is final.
+func (p *parse) exemplars(tp textparse.Parser, index int) {
+	for tp.Exemplar(&p.exemplar) {
+		p.rich = true
+		e := p.exemplar
+		p.exemplar = exemplar.Exemplar{}
+		if !e.HasTs {
+			if index < 0 {
+				continue
+			}
+			e.Ts = p.t
+		}
+		runes := 0
+		e.Labels.Range(func(l labels.Label) { runes += utf8.RuneCountInString(l.Name) + utf8.RuneCountInString(l.Value) })
+		if runes > maxExemplarRunes || !e.Labels.IsValid(model.UTF8Validation) {
+			continue
+		}
+		p.out.Exemplars = append(p.out.Exemplars, series.Exemplar{Index: index, Exemplar: e})
+	}
+}
+
+// look reads what the engine says about itself.
+func (p *parse) look(m marker, v float64) {
+	switch m {
+	case markCPUs:
+		p.cpusZero = v == 0
+	case markEngineInfo:
+		p.engineInfo = true
+	case markProcessStart:
+		if !math.IsNaN(v) {
+			p.processStart = v
+		}
+	}
+}
+
+// shorten cuts what a parser quotes of the body.
+func shorten(s string) string {
+	if len(s) > 300 {
+		return s[:300] + "..."
+	}
+	return s
+}

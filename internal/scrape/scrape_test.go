@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scrape
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/relabel"
+	"github.com/prometheus/prometheus/model/value"
+	"go.uber.org/goleak"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/series"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	typeText = "text/plain; version=0.0.4; charset=utf-8"
+	typePB   = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+	typeOM   = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+)
+
+// fakeTarget answers with whatever it was last set to, over a unix socket.
+type fakeTarget struct {
+	mu          sync.Mutex
+	body        []byte
+	contentType string
+	handler     http.HandlerFunc
+	accepts     []string
+	url         string
+}
+
+func newFake(t testing.TB) *fakeTarget {
+	t.Helper()
+	f := &fakeTarget{contentType: typeText}
+	dir, err := os.MkdirTemp("", "scrape")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "m.sock")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		f.accepts = append(f.accepts, r.Header.Get("Accept"))
+		h, body, ct := f.handler, f.body, f.contentType
+		f.mu.Unlock()
+		if h != nil {
+			h(w, r)
+			return
+		}
+		w.Header()["Content-Type"] = []string{ct}
+		w.Write(body)
+	}))
+	srv.Listener.Close()
+	srv.Listener = ln
+	srv.Start()
+	t.Cleanup(func() { srv.Close(); os.RemoveAll(dir) })
+	f.url = "unix://" + path
+	return f
+}
+
+func (f *fakeTarget) set(contentType, body string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.contentType, f.body, f.handler = contentType, []byte(body), nil
+}
+
+func (f *fakeTarget) handle(h http.HandlerFunc) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.handler = h
+}
+
+func (f *fakeTarget) lastAccept() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.accepts[len(f.accepts)-1]
+}
+
+func newScraper(t testing.TB, o Options) *Scraper {
+	t.Helper()
+	if o.Job == "" {
+		o.Job = "docker"
+	}
+	if o.Instance == "" {
+		o.Instance = "host1"
+	}
+	s, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+var epoch = time.UnixMilli(1_800_000_000_000)
+
+// dump is a scrape as readable lines, without the duration, which varies, and
+// without job and instance unless they are not the usual ones.
+func dump(sc *series.Scrape) string {
+	if sc == nil {
+		return "nil"
+	}
+	var b strings.Builder
+	for i, s := range sc.Series {
+		name := s.Labels.Get("__name__")
+		if name == "scrape_duration_seconds" && sc.Values[i] > 0 && sc.Values[i] < 60 {
+			continue
+		}
+		v := fmt.Sprint(sc.Values[i])
+		if value.IsStaleNaN(sc.Values[i]) {
+			v = "stale"
+		}
+		fmt.Fprintf(&b, "%s %s", short(s.Labels), v)
+		if sc.Starts != nil && sc.Starts[i] != 0 {
+			fmt.Fprintf(&b, " start=%d", sc.Starts[i])
+		}
+		b.WriteByte('\n')
+	}
+	for _, h := range sc.Histograms {
+		fmt.Fprintf(&b, "%s %v%v start=%d\n", short(h.Series.Labels), h.Int, h.Float, h.Start)
+	}
+	for _, e := range sc.Exemplars {
+		fmt.Fprintf(&b, "exemplar %d %s %v %d\n", e.Index, e.Labels, e.Value, e.Ts)
+	}
+	return b.String()
+}
+
+func short(ls labels.Labels) string {
+	b := labels.NewBuilder(ls)
+	if ls.Get("job") == "docker" {
+		b.Del("job")
+	}
+	if ls.Get("instance") == "host1" {
+		b.Del("instance")
+	}
+	name := ls.Get("__name__")
+	rest := b.Del("__name__").Labels()
+	if rest.IsEmpty() {
+		return name
+	}
+	return name + rest.String()
+}
+
+// checkUnique fails if a label set stands twice.
+func checkUnique(t testing.TB, sc *series.Scrape) {
+	t.Helper()
+	seen := map[labels.Labels]bool{}
+	check := func(ls labels.Labels) {
+		if seen[ls] {
+			t.Errorf("%s stands twice", ls)
+		}
+		seen[ls] = true
+	}
+	for _, s := range sc.Series {
+		check(s.Labels)
+	}
+	for _, h := range sc.Histograms {
+		check(h.Series.Labels)
+	}
+	if len(sc.Values) != len(sc.Series) || sc.Starts != nil && len(sc.Starts) != len(sc.Series) {
+		t.Errorf("columns of %d, %d and %d", len(sc.Series), len(sc.Values), len(sc.Starts))
+	}
+}
+
+func capture(t testing.TB, name string) (contentType string, body []byte) {
+	t.Helper()
+	path := filepath.Join("../../testdata/captures", name)
+	body, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, err := os.ReadFile(path + ".headers")
+	if errors.Is(err, os.ErrNotExist) {
+		return typeText, body
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range bytes.Split(head, []byte("\r\n")) {
+		if v, ok := bytes.CutPrefix(line, []byte("Content-Type: ")); ok {
+			return string(v), body
+		}
+	}
+	t.Fatalf("%s has no content type", path)
+	return "", nil
+}
+
+// metricOf is the label set of the metric that a series is a part of.
+func metricOf(s *series.Series) labels.Labels {
+	b := labels.NewBuilder(s.Labels)
+	if s.Type == model.MetricTypeHistogram {
+		name := s.Labels.Get("__name__")
+		for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+			name = strings.TrimSuffix(name, suffix)
+		}
+		b.Set("__name__", name).Del("le")
+	}
+	return b.Labels()
+}
+
+func TestCaptures(t *testing.T) {
+	tests := []struct {
+		name            string
+		samples, starts int
+	}{
+		{"v20.10-fresh.txt", 409, 0}, {"v20.10-fresh.pb", 409, 0},
+		{"v20.10-busy.txt", 451, 0}, {"v20.10-busy.pb", 451, 0},
+		{"v20.10-swarm.txt", 1686, 0}, {"v20.10-swarm.pb", 1686, 0},
+		{"v20.10-early-start.txt", 0, 0},
+		{"master-fresh.txt", 477, 0}, {"master-fresh.pb", 477, 45},
+		{"master-swarm.txt", 1832, 0}, {"master-swarm.pb", 1832, 1386},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFake(t)
+			ct, body := capture(t, tt.name)
+			f.set(ct, string(body))
+			s := newScraper(t, Options{Target: f.url})
+			for range 3 {
+				sc, err := s.Scrape(t.Context(), time.Now())
+				if err != nil {
+					t.Fatal(err)
+				}
+				checkUnique(t, sc)
+				want := tt.samples
+				if want == 0 {
+					want = bytes.Count(body, []byte("\n")) - bytes.Count(body, []byte("#"))
+				}
+				if got := sc.Len() - reports; got != want {
+					t.Errorf("%d samples, want %d", got, want)
+				}
+				// The engine gives one start timestamp a metric; each series that a
+				// histogram consists of carries it.
+				starts := map[labels.Labels]int64{}
+				for i, st := range sc.Starts {
+					if st <= 0 || st > sc.Time {
+						continue
+					}
+					m := metricOf(sc.Series[i])
+					if had, ok := starts[m]; ok && had != st {
+						t.Errorf("%s: start timestamps %d and %d", m, had, st)
+					}
+					starts[m] = st
+				}
+				if len(starts) != tt.starts {
+					t.Errorf("%d start timestamps, want %d", len(starts), tt.starts)
+				}
+				for _, sr := range sc.Series {
+					if sr.Type == "unknown" {
+						t.Errorf("%s has no type", sr.Labels)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestScrapeSequence(t *testing.T) {
+	reg := func(s string) relabel.Regexp { return relabel.MustNewRegexp(s) }
+	tests := []struct {
+		name   string
+		o      Options
+		ct     string
+		bodies []string
+		want   []string
+	}{
+		{
+			name:   "stale markers once",
+			bodies: []string{"a 1\nb 2\n", "a 1\n", "a 3\n", "b 4\na 5\n"},
+			want: []string{
+				"a 1\nb 2\nup 1\nscrape_samples_scraped 2\nscrape_samples_post_metric_relabeling 2\nscrape_series_added 2\n",
+				"a 1\nup 1\nscrape_samples_scraped 1\nscrape_samples_post_metric_relabeling 1\nscrape_series_added 0\nb stale\n",
+				"a 3\nup 1\nscrape_samples_scraped 1\nscrape_samples_post_metric_relabeling 1\nscrape_series_added 0\n",
+				"b 4\na 5\nup 1\nscrape_samples_scraped 2\nscrape_samples_post_metric_relabeling 2\nscrape_series_added 1\n",
+			},
+		},
+		{
+			name:   "failure and recovery",
+			bodies: []string{"a 1\n", "a{ 1\n", "a{ 1\n", "a 2\n"},
+			want: []string{
+				"a 1\nup 1\nscrape_samples_scraped 1\nscrape_samples_post_metric_relabeling 1\nscrape_series_added 1\n",
+				"up 0\nscrape_samples_scraped 0\nscrape_samples_post_metric_relabeling 0\nscrape_series_added 0\na stale\n",
+				"up 0\nscrape_samples_scraped 0\nscrape_samples_post_metric_relabeling 0\nscrape_series_added 0\n",
+				"a 2\nup 1\nscrape_samples_scraped 1\nscrape_samples_post_metric_relabeling 1\nscrape_series_added 0\n",
+			},
+		},
+		{
+			name:   "clashing labels",
+			bodies: []string{"a{job=\"x\",instance=\"y\",exported_job=\"z\",empty=\"\"} 1\nb{region=\"here\"} 2\n"},
+			o:      Options{External: labels.FromStrings("region", "eu", "job", "no")},
+			want: []string{
+				`a{exported_exported_job="x", exported_instance="y", exported_job="z", region="eu"} 1` + "\n" +
+					`b{region="here"} 2` + "\n" +
+					`up{region="eu"} 1` + "\n" + `scrape_samples_scraped{region="eu"} 2` + "\n" +
+					`scrape_samples_post_metric_relabeling{region="eu"} 2` + "\n" + `scrape_series_added{region="eu"} 2` + "\n",
+			},
+		},
+		{
+			name:   "duplicates and clashes with our own",
+			bodies: []string{"a{x=\"1\",y=\"2\"} 1\na{y=\"2\",x=\"1\"} 2\na{x=\"1\",y=\"2\"} 3\nup 7\nup{x=\"1\"} 8\n"},
+			want: []string{
+				`a{x="1", y="2"} 1` + "\n" + `up{x="1"} 8` + "\n" +
+					"up 1\nscrape_samples_scraped 5\nscrape_samples_post_metric_relabeling 4\nscrape_series_added 2\n",
+			},
+		},
+		{
+			name:   "keep and drop",
+			o:      Options{Keep: reg("a.*|b"), Drop: reg("ab")},
+			bodies: []string{"a 1\nab 2\nb 3\nbb 4\nup 5\n"},
+			want:   []string{"a 1\nb 3\nup 1\nscrape_samples_scraped 5\nscrape_samples_post_metric_relabeling 2\nscrape_series_added 2\n"},
+		},
+		{
+			name: "openmetrics",
+			ct:   typeOM,
+			bodies: []string{"# TYPE a counter\n# UNIT a_seconds seconds\n# TYPE a_seconds counter\na_seconds_total 5 # {id=\"7\"} 1 1700000000\na_seconds_created 1700000000.5\n" +
+				"# TYPE g gauge\ng 3 1000\n# EOF\n"},
+			want: []string{"a_seconds_total 5 start=1700000000500\ng 3\n" +
+				"up 1\nscrape_samples_scraped 2\nscrape_samples_post_metric_relabeling 2\nscrape_series_added 2\nexemplar 0 {id=\"7\"} 1 1700000000000\n"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFake(t)
+			tt.o.Target = f.url
+			s := newScraper(t, tt.o)
+			for i, body := range tt.bodies {
+				ct := tt.ct
+				if ct == "" {
+					ct = typeText
+				}
+				f.set(ct, body)
+				sc, _ := s.Scrape(t.Context(), epoch.Add(time.Duration(i)*time.Second))
+				checkUnique(t, sc)
+				if got := dump(sc); got != tt.want[i] {
+					t.Errorf("scrape %d:\n%swant\n%s", i, got, tt.want[i])
+				}
+			}
+		})
+	}
+}
+
+func TestEnd(t *testing.T) {
+	own := &series.Series{Labels: TargetLabels("own", "docker", "host1", labels.EmptyLabels())}
+	for _, down := range []bool{false, true} {
+		f := newFake(t)
+		f.set(typeText, "a 1\n")
+		s := newScraper(t, Options{Target: f.url, Self: func(sc *series.Scrape) {
+			sc.Series, sc.Values = append(sc.Series, own), append(sc.Values, 9)
+		}})
+		if sc := s.End(epoch, down); sc != nil {
+			t.Errorf("an end before the first scrape: %s", dump(sc))
+		}
+		if _, err := s.Scrape(t.Context(), epoch); err != nil {
+			t.Fatal(err)
+		}
+		up := "stale"
+		if down {
+			up = "0"
+		}
+		sc := s.End(epoch, down)
+		want := "a stale\nup " + up + "\nscrape_duration_seconds stale\nscrape_samples_scraped stale\n" +
+			"scrape_samples_post_metric_relabeling stale\nscrape_series_added stale\nown stale\n"
+		if got := dump(sc); got != want || sc.Time != epoch.UnixMilli()+1 {
+			t.Errorf("down %v: at %d\n%swant\n%s", down, sc.Time, got, want)
+		}
+		sc, err := s.Scrape(t.Context(), epoch.Add(time.Second))
+		if err != nil || !strings.HasPrefix(dump(sc), "a 1\nup 1\n") {
+			t.Errorf("after the end: %v\n%s", err, dump(sc))
+		}
+	}
+}
+
+func TestRefused(t *testing.T) {
+	s := newScraper(t, Options{Target: "unix:///nonexistent/metrics.sock"})
+	sc, err := s.Scrape(t.Context(), epoch)
+	if !Refused(err) || !strings.HasPrefix(dump(sc), "up 0\n") {
+		t.Errorf("%v\n%s", err, dump(sc))
+	}
+	if st := s.Stats(); st.Outcomes[RefusedSocket] != 1 || st.Failed() != 1 || st.Up {
+		t.Errorf("%+v", st)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if sc, err := s.Scrape(ctx, epoch); sc != nil || !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v\n%s", err, dump(sc))
+	}
+	if math.IsNaN(s.Stats().Duration.Seconds()) {
+		t.Error("no duration")
+	}
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scrape
+
+import "time"
+
+// Stats is what a Scraper and its Loop have done so far.
+type Stats struct {
+	// Outcomes counts attempts by how they ended.
+	Outcomes [Outcomes]uint64
+	// Samples counts all samples read and kept; LastSamples those of the last
+	// good scrape.
+	Samples     uint64
+	LastSamples int
+	// Duration is that of the last attempt, LastScrape its time; LastError and
+	// LastErrorTime belong to the last one that failed.
+	Duration      time.Duration
+	LastScrape    time.Time
+	LastError     string
+	LastErrorTime time.Time
+	// Up is whether the last attempt succeeded, Format what it was answered in.
+	Up     bool
+	Format string
+	// TimestampsIgnored counts samples that came with a timestamp of their own,
+	// Renamed the labels that had to become exported_*, Duplicates the samples of
+	// a series that stood twice in one scrape, Clashes the series left out because
+	// the program sends one with the same labels.
+	TimestampsIgnored, Renamed, Duplicates, Clashes uint64
+	// ClockWaits counts backward steps of the clock of up to two intervals, which
+	// scrapes wait out; ClockSteps larger ones; ClockJumps steps forward by more
+	// than two intervals, a suspended machine among them.
+	ClockWaits, ClockSteps, ClockJumps uint64
+	// AppendErrors counts scrapes that could not be handed on.
+	AppendErrors uint64
+}
+
+// Failed is the number of attempts that failed, for whatever reason.
+func (s *Stats) Failed() uint64 {
+	var n uint64
+	for o, c := range s.Outcomes {
+		if Outcome(o) != OK && Outcome(o) != HeldBack {
+			n += c
+		}
+	}
+	return n
+}
