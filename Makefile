@@ -36,7 +36,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 deps: ## set up what is missing on this machine, saying so first
-	scripts/deps base servers
+	scripts/deps base servers chromium
 
 build: ## build/docker-remote-write, one static binary
 	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o build/docker-remote-write ./cmd/docker-remote-write

@@ -16,7 +16,9 @@ const (
 	PathHealthy = "/-/healthy"
 	PathReady   = "/-/ready"
 	PathStatus  = "/status"
-	PathPprof   = "/debug/pprof/"
+	// PathPprof is served on the socket only, PathPage over TCP only.
+	PathPprof = "/debug/pprof/"
+	PathPage  = "/"
 )
 
 // Handler serves metrics, health, status and profiles: what belongs on a socket

@@ -50,10 +50,7 @@ func (h *history) record(s *State) {
 			h.endpoints[e.Name] = t
 		}
 		t.seen = s.Time
-		t.points[t.n%historyCap] = Point{
-			Time: s.Time, Age: e.Backlog.Age, Samples: e.Backlog.Samples,
-			Lost: e.Lost.Sum(), Failing: e.Failures > 0,
-		}
+		t.points[t.n%historyCap] = e.point(s.Time)
 		t.n++
 	}
 	for name, t := range h.endpoints {
@@ -63,7 +60,15 @@ func (h *history) record(s *State) {
 	}
 }
 
-// fill copies the points of the last hour into the endpoints.
+func (e *EndpointState) point(now time.Time) Point {
+	return Point{
+		Time: now, Age: e.Backlog.Age, Samples: e.Backlog.Samples,
+		Lost: e.Lost.Sum(), Failing: e.Failures > 0 || e.Phase == Refusing,
+	}
+}
+
+// fill copies the points of the last hour into the endpoints, and ends each
+// history with what is true now.
 func (h *history) fill(s *State) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -72,12 +77,15 @@ func (h *history) fill(s *State) {
 		if t == nil {
 			continue
 		}
-		out := make([]Point, 0, min(t.n, historyCap))
+		out := make([]Point, 0, min(t.n, historyCap)+1)
 		for k := max(0, t.n-historyCap); k < t.n; k++ {
 			p := t.points[k%historyCap]
 			if age := s.Time.Sub(p.Time); age >= 0 && age <= historySpan {
 				out = append(out, p)
 			}
+		}
+		if n := len(out); n == 0 || out[n-1].Time.Before(s.Time) {
+			out = append(out, s.Endpoints[i].point(s.Time))
 		}
 		s.Endpoints[i].History = out
 	}

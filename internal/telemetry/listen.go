@@ -18,6 +18,7 @@ import (
 func (t *Telemetry) TCPHandler(address string) http.Handler {
 	mux := http.NewServeMux()
 	t.routes(mux)
+	mux.HandleFunc("GET "+PathPage+"{$}", t.page)
 	own := ownNames(address)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {

@@ -95,7 +95,8 @@ func (t *Telemetry) State() State {
 }
 
 // Append adds the own series and their values to a scrape, and a stale marker for
-// each one that was in the last scrape and is gone. It is for one goroutine.
+// each one that was in the last scrape and is gone. The markers at the end of all
+// scraping are the scraper's. It is for one goroutine.
 func (t *Telemetry) Append(sc *series.Scrape) {
 	s := t.snapshot()
 	t.history.record(&s)
@@ -111,17 +112,6 @@ func (t *Telemetry) Append(sc *series.Scrape) {
 			}
 		}
 	}
-	t.scrape = nil
-}
-
-// AppendEnd adds a stale marker for every own series that the last Append has
-// put into the stream. It goes with the end markers of the engine's series.
-func (t *Telemetry) AppendEnd(sc *series.Scrape) {
-	t.scrape = sc
-	for _, e := range t.columns {
-		t.add(e.series, stale)
-	}
-	clear(t.columns)
 	t.scrape = nil
 }
 
