@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package remotewrite
+
+// tooSmallToSplit is the size of an uncompressed request below which a 413 is
+// final.
+const tooSmallToSplit = 64 << 10
+
+// verdict is what an answer means for the samples of the request.
+type verdict uint8
+
+const (
+	// delivered: the receiver has them.
+	delivered verdict = iota
+	// again: kept, resent after a backoff.
+	again
+	// split: kept, resent as halves.
+	split
+	// tooLarge: dropped; it cannot be made any smaller.
+	tooLarge
+	// otherProtocol: kept, resent in the other protocol, which is now the choice.
+	otherProtocol
+	// tryV1: the same once in 1.0; 2.0 stays the choice unless that is accepted.
+	tryV1
+	// counted: final, and the Written headers say how much was stored.
+	counted
+	// narrowed: kept, resent scrape by scrape.
+	narrowed
+	// refused: dropped.
+	refused
+	// refusing: the endpoint as a whole says no, or is not there.
+	refusing
+)
+
+var verdictNames = [...]string{
+	"delivered", "kept, to be resent", "kept, to be resent in halves", "dropped as too large",
+	"kept, to be resent in the other protocol", "kept, to be tried once in 1.0",
+	"final, partly written", "kept, to be resent scrape by scrape", "dropped as refused",
+	"the endpoint is refusing",
+}
+
+func (v verdict) String() string { return verdictNames[v] }
+
+// question is what of a request and of the endpoint the meaning of an answer
+// depends on.
+type question struct {
+	proto       Protocol
+	pinned      bool // REMOTE_WRITE_PROTOCOL leaves no choice
+	v2Accepted  bool // 2.0 has succeeded on this URL
+	otherFailed bool // the other protocol was not understood for this request either
+	mergeable   bool // it holds more scrapes than the narrowing would send at once
+	divisible   bool // it holds more than one sample
+	raw         int  // bytes before compression
+}
+
+// judge gives every answer its one meaning. status is 0 when there was none;
+// written tells whether it had any X-Prometheus-Remote-Write-*-Written header.
+// The body is never looked at.
+func judge(q question, status int, written bool) verdict {
+	ok := status >= 200 && status <= 299
+	switch {
+	case ok && (q.proto == V1 || written):
+		return delivered
+
+	case ok, status == 415:
+		// A 2xx to 2.0 without a Written header comes from a receiver that read it
+		// as an empty 1.0 request. The samples are not there.
+		if q.pinned || q.otherFailed {
+			return refused
+		}
+		return otherProtocol
+
+	case status == 413:
+		if q.raw < tooSmallToSplit || !q.divisible {
+			return tooLarge
+		}
+		return split
+
+	case status == 400, status == 409, status == 422:
+		switch {
+		case q.proto == V2 && written:
+			return counted
+		case q.proto == V2 && !q.v2Accepted && !q.pinned && !q.otherFailed:
+			// A receiver of 1.0 may fail to parse 2.0 and say no more than that.
+			return tryV1
+		case q.proto == V1 && q.mergeable:
+			// Prometheus throws a whole 1.0 request away for one bad sample in it.
+			return narrowed
+		default:
+			return refused
+		}
+
+	case status == 401, status == 402, status == 403, status == 404, status == 407:
+		return refusing
+
+	case status >= 300 && status <= 399:
+		// Those that are followed never come here. Any other redirect is for an
+		// operator to resolve, by setting its target as the URL.
+		return refusing
+
+	case status == 408, status == 421, status == 425, status == 429:
+		return again
+
+	case status >= 400 && status <= 499:
+		return refused
+
+	default:
+		// No answer, 1xx as the final one, 5xx, 6xx and above.
+		return again
+	}
+}

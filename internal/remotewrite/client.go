@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package remotewrite
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	promconfig "github.com/prometheus/common/config"
+	_ "golang.org/x/crypto/x509roots/fallback" // CA roots for an image that has none
+	"golang.org/x/oauth2"
+)
+
+// client makes attempts: one POST each, over one connection that is kept.
+type client struct {
+	url     *url.URL
+	headers [V1 + 1]http.Header // by protocol
+	timeout time.Duration
+	redact  *redactor
+
+	config promconfig.HTTPClientConfig
+	name   string
+	conns  *conns
+	rt     http.RoundTripper // nil until the files it needs can be read
+}
+
+// reserved are the headers that a user cannot set: those of the protocol, and
+// those of the connection.
+var reserved = map[string]bool{
+	"Content-Encoding": true, "Content-Type": true, "Content-Length": true, "User-Agent": true,
+	"X-Prometheus-Remote-Write-Version": true, "Host": true, "Connection": true, "Transfer-Encoding": true,
+}
+
+func newClient(o *Options) *client {
+	u := *o.URL
+	u.User, u.Fragment = nil, ""
+	c := &client{url: &u, timeout: o.Timeout, config: o.Client, name: o.Name, conns: newConns(o.Timeout)}
+	c.config.FollowRedirects, c.config.EnableHTTP2 = false, false
+	for p, kind := range map[Protocol][2]string{
+		V2: {"application/x-protobuf;proto=io.prometheus.write.v2.Request", "2.0.0"},
+		V1: {"application/x-protobuf", "0.1.0"},
+	} {
+		h := make(http.Header)
+		for name, v := range o.Headers {
+			if name = http.CanonicalHeaderKey(name); !reserved[name] {
+				h.Set(name, v)
+			}
+		}
+		if user := o.URL.User; user != nil && h.Get("Authorization") == "" {
+			password, _ := user.Password()
+			r := http.Request{Header: h}
+			r.SetBasicAuth(user.Username(), password)
+		}
+		h.Set("Content-Encoding", "snappy")
+		h.Set("Content-Type", kind[0])
+		h.Set("X-Prometheus-Remote-Write-Version", kind[1])
+		h.Set("User-Agent", o.UserAgent)
+		c.headers[p] = h
+	}
+	c.redact = newRedactor(o)
+	return c
+}
+
+// roundTripper builds the transport when it is first needed, so that a file with a
+// CA or a key that comes later needs no restart. Later changes of such files are
+// seen by prometheus/common itself, with each request.
+func (c *client) roundTripper() (http.RoundTripper, error) {
+	if c.rt != nil {
+		return c.rt, nil
+	}
+	rt, err := promconfig.NewRoundTripperFromConfig(c.config, c.name,
+		promconfig.WithHTTP2Disabled(),
+		promconfig.WithDialContextFunc(c.conns.dial),
+	)
+	if err != nil {
+		return nil, &localError{err}
+	}
+	c.rt = rt
+	return rt, nil
+}
+
+// close ends the kept connection.
+func (c *client) close() {
+	if i, ok := c.rt.(interface{ CloseIdleConnections() }); ok {
+		i.CloseIdleConnections()
+	}
+	c.conns.abort()
+}
+
+// answer is what came of an attempt.
+type answer struct {
+	status  int // 0 when there was none
+	written written
+	retry   time.Duration // Retry-After
+	date    time.Time     // of the Date header, zero without
+	took    time.Duration
+
+	// text is for the log and the status: the error, or the status and the
+	// beginning of the body, without secrets.
+	text string
+	// sent: the request, or part of it, may have left. A network error then
+	// leaves open whether the receiver has stored it.
+	sent bool
+	// local: the attempt failed for a certificate, a CA or a credential.
+	local bool
+}
+
+// lost reports whether the receiver may have stored the request although no answer
+// arrived.
+func (a *answer) lost() bool { return a.status == 0 && a.sent }
+
+// localError wraps an error that has its cause on this side.
+type localError struct{ err error }
+
+func (e *localError) Error() string { return e.err.Error() }
+func (e *localError) Unwrap() error { return e.err }
+
+// attempt sends one request and reads the answer, within the timeout.
+func (c *client) attempt(ctx context.Context, p Protocol, body []byte) (a answer) {
+	began := time.Now()
+	defer func() { a.took = time.Since(began) }()
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	defer context.AfterFunc(ctx, c.conns.abort)()
+	c.conns.begin()
+
+	var connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	})
+	res, err := c.post(ctx, c.url, p, body)
+	if err == nil {
+		if target, ok := c.followable(res); ok {
+			drain(res, cancel)
+			res, err = c.post(ctx, target, p, body)
+		}
+	}
+	if err != nil {
+		a.sent = connected.Load()
+		a.local = !a.sent && isLocal(err)
+		a.text = c.redact.error(describe(ctx, err, c.timeout))
+		return a
+	}
+	a.status = res.StatusCode
+	a.written = parseWritten(res.Header)
+	a.retry = RetryAfter(res.Header, time.Now())
+	if t, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+		a.date = t
+	}
+	if a.status >= 200 && a.status <= 299 {
+		a.text = res.Status
+	} else {
+		a.text = c.redact.response(res, c.url)
+	}
+	drain(res, cancel)
+	return a
+}
+
+func (c *client) post(ctx context.Context, u *url.URL, p Protocol, body []byte) (*http.Response, error) {
+	rt, err := c.roundTripper()
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header = c.headers[p]
+	return rt.RoundTrip(req)
+}
+
+// followable returns where a 307 or 308 leads if it is the same scheme, host and
+// port. Any other redirect is an answer like any other.
+func (c *client) followable(res *http.Response) (*url.URL, bool) {
+	if res.StatusCode != http.StatusTemporaryRedirect && res.StatusCode != http.StatusPermanentRedirect {
+		return nil, false
+	}
+	target, err := c.url.Parse(res.Header.Get("Location"))
+	if err != nil || res.Header.Get("Location") == "" || origin(target) != origin(c.url) {
+		return nil, false
+	}
+	target.User, target.Fragment = nil, ""
+	return target, true
+}
+
+// origin is scheme, host and port, the port spelled out.
+func origin(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[strings.ToLower(u.Scheme)]
+	}
+	return strings.ToLower(u.Scheme) + "://" + strings.ToLower(u.Hostname()) + ":" + port
+}
+
+// drain reads what is left of a body so that the connection can be used again, but
+// not for long: the answer is final already.
+func drain(res *http.Response, cancel func()) {
+	if res.Body == http.NoBody {
+		return
+	}
+	t := time.AfterFunc(time.Second, cancel)
+	defer t.Stop()
+	io.CopyN(io.Discard, res.Body, 64<<10)
+	res.Body.Close()
+}
+
+// isLocal reports whether an error before there was a connection comes from
+// credentials or certificates rather than from the network.
+func isLocal(err error) bool {
+	var (
+		own     *localError
+		file    *fs.PathError
+		token   *oauth2.RetrieveError
+		cert    *tls.CertificateVerificationError
+		unknown x509.UnknownAuthorityError
+		invalid x509.CertificateInvalidError
+		host    x509.HostnameError
+		alert   tls.AlertError
+		record  tls.RecordHeaderError
+	)
+	return errors.As(err, &own) || errors.As(err, &file) || errors.As(err, &token) || errors.As(err, &cert) ||
+		errors.As(err, &unknown) || errors.As(err, &invalid) || errors.As(err, &host) ||
+		errors.As(err, &alert) || errors.As(err, &record)
+}
+
+// describe says what an error means for whoever has to act on it.
+func describe(ctx context.Context, err error, timeout time.Duration) error {
+	var (
+		unknown x509.UnknownAuthorityError
+		invalid x509.CertificateInvalidError
+		host    x509.HostnameError
+		alert   tls.AlertError
+		record  tls.RecordHeaderError
+		outer   *url.Error
+	)
+	if errors.As(err, &outer) {
+		err = outer.Err // it would show the URL with its query
+	}
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("no answer within %s: %w", timeout, err)
+	case errors.As(err, &unknown):
+		return fmt.Errorf("the receiver's certificate is signed by an unknown authority, a CA of your own must be set: %w", err)
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return fmt.Errorf("the receiver's certificate has expired or is not valid yet: %w", err)
+	case errors.As(err, &host):
+		return fmt.Errorf("the receiver's certificate is for another name: %w", err)
+	case errors.As(err, &alert) && alert == 116:
+		return fmt.Errorf("the receiver demands a client certificate: %w", err)
+	case errors.As(err, &alert):
+		return fmt.Errorf("the receiver refused the TLS handshake, which may mean our client certificate: %w", err)
+	case errors.As(err, &record):
+		return fmt.Errorf("the receiver does not speak TLS on this port: %w", err)
+	}
+	return err
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package remotewrite
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+)
+
+// maxReceived bounds what is read from the network for one attempt: TLS
+// handshake, header and body, and with OAuth2 the token. It is the bound on the
+// header's size, which net/http would let grow to 10 MiB.
+const maxReceived = 512 << 10
+
+var errTooMuch = errors.New("the answer is larger than 512 KiB")
+
+// conns are the open connections of one client. They are counted together, since
+// it makes one attempt at a time.
+type conns struct {
+	dialer net.Dialer
+
+	mu       sync.Mutex
+	open     map[*conn]struct{}
+	received int
+}
+
+func newConns(timeout time.Duration) *conns {
+	return &conns{dialer: net.Dialer{Timeout: timeout}, open: make(map[*conn]struct{})}
+}
+
+func (s *conns) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := s.dialer.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	k := &conn{Conn: c, all: s}
+	s.mu.Lock()
+	s.open[k] = struct{}{}
+	s.mu.Unlock()
+	return k, nil
+}
+
+// begin starts the count of an attempt.
+func (s *conns) begin() {
+	s.mu.Lock()
+	s.received = 0
+	s.mu.Unlock()
+}
+
+// abort closes all connections. It ends what does not follow the context of the
+// attempt: the request for an OAuth2 token does not.
+func (s *conns) abort() {
+	s.mu.Lock()
+	open := s.open
+	s.open = make(map[*conn]struct{})
+	s.mu.Unlock()
+	for c := range open {
+		c.Conn.Close()
+	}
+}
+
+type conn struct {
+	net.Conn
+	all *conns
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.all.mu.Lock()
+	c.all.received += n
+	over := c.all.received > maxReceived
+	c.all.mu.Unlock()
+	if over {
+		return 0, errTooMuch
+	}
+	return n, err
+}
+
+func (c *conn) Close() error {
+	c.all.mu.Lock()
+	delete(c.all.open, c)
+	c.all.mu.Unlock()
+	return c.Conn.Close()
+}

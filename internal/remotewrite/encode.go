@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package remotewrite
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/prometheus/prometheus/model/relabel"
+	"github.com/prometheus/prometheus/model/value"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/series"
+)
+
+// request is one request, encoded, with what is needed to account for it.
+type request struct {
+	proto    Protocol
+	from, to series.Position
+	body     []byte // compressed
+	raw      int    // bytes before compression
+
+	scrapes   int
+	samples   int // what the receiver is to take: floats and native histograms
+	exemplars int
+	newest    int64 // the latest timestamp in it
+	attempted bool  // sent before, with these very bounds
+
+	// dropped says what became of the samples between from and to that are not in
+	// the request. Delivered is zero.
+	dropped series.Tally
+}
+
+// encoder turns batches into requests. One request lives at a time: the next one
+// is written over it.
+type encoder struct {
+	relabel []*relabel.Config
+	table   *table
+
+	request uint64 // number of the request in work
+	raw     []byte // series, then in 2.0 moved behind the symbols
+	whole   []byte
+	body    []byte
+	lines   []*line
+	next    []int32 // row that follows in the same line, -1 for none
+	fams    []*family
+
+	samples []series.Sample
+	hists   []series.HistogramAt
+	exs     []series.Exemplar
+}
+
+func newEncoder(r []*relabel.Config) *encoder { return &encoder{relabel: r} }
+
+// encode writes the batch as a request of that protocol into r. now, in
+// milliseconds, decides which metadata is due in 1.0.
+func (e *encoder) encode(r *request, b *series.Batch, p Protocol, now int64) {
+	if e.table == nil || e.table.proto != p {
+		e.table = newTable(p, e.relabel)
+	}
+	e.request++
+	e.table.turn()
+	*r = request{proto: p, from: b.From, to: b.To, scrapes: len(b.Times)}
+	r.dropped.Lost[series.Unreadable] = b.Unreadable
+	if n := len(b.Times); n > 0 {
+		r.newest = slices.Max(b.Times)
+	}
+	e.arrange(r, b)
+	if p == V1 {
+		e.encodeV1(r, b, now)
+	} else {
+		e.encodeV2(r, b)
+	}
+	e.body = compress(e.body, e.whole)
+	r.body, r.raw = e.body, len(e.whole)
+}
+
+// arrange finds the lines of the batch, in order, and the rows of each.
+func (e *encoder) arrange(r *request, b *series.Batch) {
+	clear(e.lines)
+	e.lines = e.lines[:0]
+	e.next = slices.Grow(e.next[:0], len(b.Rows))[:len(b.Rows)]
+	for i := range b.Rows {
+		row := &b.Rows[i]
+		t := e.table.lookup(row.Series)
+		if t.line == nil {
+			r.dropped.Lost[t.loss] += uint64(len(row.Samples) + len(row.Histograms))
+			continue
+		}
+		e.next[i] = -1
+		if l := t.line; l.request != e.request {
+			l.request, l.first, l.last = e.request, int32(i), int32(i)
+			e.lines = append(e.lines, l)
+		} else {
+			e.next[l.last] = int32(i)
+			l.last = int32(i)
+		}
+	}
+}
+
+// gather returns all that is to be sent of a line. Rows of one line are merged by
+// time; where two of them have a sample at the same time one is kept, rather one
+// that does not end the series, and the other is counted: sent together, the
+// receiver would lose one of them without a word.
+func (e *encoder) gather(r *request, b *series.Batch, l *line) ([]series.Sample, []series.HistogramAt, []series.Exemplar) {
+	row := &b.Rows[l.first]
+	if l.first == l.last && len(row.Histograms) == 0 {
+		return row.Samples, row.Histograms, row.Exemplars
+	}
+	e.samples, e.hists, e.exs = e.samples[:0], e.hists[:0], e.exs[:0]
+	for i := l.first; i >= 0; i = e.next[i] {
+		row := &b.Rows[i]
+		e.samples = append(e.samples, row.Samples...)
+		e.exs = append(e.exs, row.Exemplars...)
+		for _, h := range row.Histograms {
+			if h.Int == nil && h.Float == nil || r.proto == V1 && customBuckets(h.Histogram) {
+				r.dropped.Lost[series.Unsupported]++
+				continue
+			}
+			e.hists = append(e.hists, h)
+		}
+	}
+	loss := series.Relabelled
+	if len(e.relabel) == 0 {
+		loss = series.Unsupported
+	}
+	slices.SortStableFunc(e.samples, func(a, b series.Sample) int { return cmp.Compare(a.T, b.T) })
+	kept := e.samples[:0]
+	for _, s := range e.samples {
+		if n := len(kept); n > 0 && kept[n-1].T == s.T {
+			r.dropped.Lost[loss]++
+			if value.IsStaleNaN(kept[n-1].V) {
+				kept[n-1] = s
+			}
+			continue
+		}
+		kept = append(kept, s)
+	}
+	e.samples = kept
+	slices.SortStableFunc(e.hists, func(a, b series.HistogramAt) int { return cmp.Compare(a.T, b.T) })
+	n := len(e.hists)
+	e.hists = slices.CompactFunc(e.hists, func(a, b series.HistogramAt) bool { return a.T == b.T })
+	r.dropped.Lost[loss] += uint64(n - len(e.hists))
+	return e.samples, e.hists, e.exs
+}
+
+// run cuts off the part of a line that can stand in one TimeSeries: a TimeSeries
+// has samples or histograms, never both, and its line must stay in time order.
+func run(s []series.Sample, h []series.HistogramAt) (ns, nh int) {
+	switch {
+	case len(h) == 0:
+		return len(s), 0
+	case len(s) == 0:
+		return 0, len(h)
+	case s[0].T <= h[0].T:
+		for ns < len(s) && s[ns].T <= h[0].T {
+			ns++
+		}
+	default:
+		for nh < len(h) && h[nh].T < s[0].T {
+			nh++
+		}
+	}
+	return ns, nh
+}
+
+// exemplarTime is an exemplar's own time, or that of the sample it came with.
+func exemplarTime(x series.Exemplar, fallback int64) int64 {
+	if x.HasTs {
+		return x.Ts
+	}
+	return fallback
+}
+
+// accepted notes that the receiver has the metadata of the last request.
+func (e *encoder) accepted(now int64) {
+	for _, f := range e.fams {
+		f.sent = now
+	}
+	e.fams = e.fams[:0]
+}

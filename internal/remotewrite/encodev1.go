@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package remotewrite
+
+import (
+	"time"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/prompb"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/series"
+)
+
+// Tags of prometheus.WriteRequest, TimeSeries and Label.
+const (
+	tagTimeSeriesV1 = 1<<3 | 2
+	tagMetadataV1   = 3<<3 | 2
+	tagLabelsV1     = 1<<3 | 2
+	tagExemplarsV1  = 3<<3 | 2
+	tagHistogramsV1 = 4<<3 | 2
+	tagLabelName    = 1<<3 | 2
+	tagLabelValue   = 2<<3 | 2
+)
+
+// metadataEvery is how often 1.0 repeats the metadata of a family, which no
+// sample carries there.
+const metadataEvery = 10 * time.Minute
+
+func appendLabelV1(dst []byte, name, value string) []byte {
+	dst, start, room := openFrame(dst, tagLabelsV1, 4+len(name)+len(value))
+	dst = appendBytes(dst, tagLabelName, name)
+	if value != "" {
+		dst = appendBytes(dst, tagLabelValue, value)
+	}
+	return closeFrame(dst, start, room)
+}
+
+// encodeV1 writes the lines of the batch as a 1.0 request into e.whole.
+func (e *encoder) encodeV1(r *request, b *series.Batch, now int64) {
+	e.whole = e.whole[:0]
+	e.fams = e.fams[:0]
+	for _, l := range e.lines {
+		s, h, x := e.gather(r, b, l)
+		r.samples += len(s) + len(h)
+		if f := l.family; len(s)+len(h) > 0 && f.request != e.request &&
+			(f.sent == 0 || now-f.sent >= metadataEvery.Milliseconds() || now < f.sent) {
+			f.request = e.request
+			e.fams = append(e.fams, f)
+		}
+		for len(s)+len(h) > 0 {
+			ns, nh := run(s, h)
+			e.appendSeriesV1(l, s[:ns], h[:nh], x)
+			r.exemplars += len(x)
+			s, h, x = s[ns:], h[nh:], nil
+		}
+	}
+	for _, f := range e.fams {
+		e.whole = appendMessage(e.whole, tagMetadataV1, &prompb.MetricMetadata{
+			Type: prompb.FromMetadataType(f.typ), MetricFamilyName: f.name, Help: f.help, Unit: f.unit,
+		})
+	}
+}
+
+func (e *encoder) appendSeriesV1(l *line, s []series.Sample, h []series.HistogramAt, x []series.Exemplar) {
+	dst, start, room := openFrame(e.whole, tagTimeSeriesV1, len(l.encoded)+18*len(s)+64*len(h))
+	dst = append(dst, l.encoded...)
+	dst = appendSamples(dst, s, false)
+	last := int64(0)
+	if len(s) > 0 {
+		last = s[len(s)-1].T
+	} else {
+		last = h[len(h)-1].T
+	}
+	for i := range x {
+		m := prompb.Exemplar{Value: x[i].Value, Timestamp: exemplarTime(x[i], last)}
+		x[i].Labels.Range(func(p labels.Label) {
+			m.Labels = append(m.Labels, prompb.Label{Name: p.Name, Value: p.Value})
+		})
+		dst = appendMessage(dst, tagExemplarsV1, &m)
+	}
+	for i := range h {
+		m := histogramV1(&h[i])
+		dst = appendMessage(dst, tagHistogramsV1, &m)
+	}
+	e.whole = closeFrame(dst, start, room)
+}
+
+func histogramV1(h *series.HistogramAt) prompb.Histogram {
+	if h.Float != nil {
+		return prompb.FromFloatHistogram(h.T, h.Float)
+	}
+	return prompb.FromIntHistogram(h.T, h.Int)
+}
+
+// customBuckets reports whether 1.0 cannot carry the histogram.
+func customBuckets(h series.Histogram) bool {
+	if h.Float != nil {
+		return histogram.IsCustomBucketsSchema(h.Float.Schema)
+	}
+	return h.Int != nil && histogram.IsCustomBucketsSchema(h.Int.Schema)
+}

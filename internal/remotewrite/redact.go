@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package remotewrite
+
+import (
+	"encoding/base64"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// shownBytes is how much of an error, and of a receiver's body, is shown.
+const shownBytes = 1 << 10
+
+// redactor makes texts from elsewhere fit to be shown: without secrets, without
+// control characters, and short.
+type redactor struct {
+	secrets func() []string
+	own     []string // from the URL and the headers
+}
+
+func newRedactor(o *Options) *redactor {
+	r := &redactor{secrets: o.Secrets}
+	if u := o.URL.User; u != nil {
+		password, _ := u.Password()
+		r.own = append(r.own, password, u.Username(),
+			base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password)))
+	}
+	for _, v := range o.Headers {
+		if len(v) >= 8 {
+			r.own = append(r.own, v)
+		}
+	}
+	return r
+}
+
+// replacer replaces each secret, also as it stands in a URL, in JSON or in base64.
+// sent is the request that the answer belongs to: it has tokens that no setting
+// knows of.
+func (r *redactor) replacer(sent *http.Request) (*strings.Replacer, int) {
+	list := slices.Concat(r.own, r.secrets())
+	if sent != nil {
+		for _, name := range []string{"Authorization", "Proxy-Authorization", "Cookie"} {
+			for _, v := range sent.Header.Values(name) {
+				kind, token, ok := strings.Cut(v, " ")
+				if !ok {
+					kind, token = "", v
+				}
+				list = append(list, token)
+				if strings.EqualFold(kind, "basic") {
+					if pair, err := base64.StdEncoding.DecodeString(token); err == nil {
+						user, password, _ := strings.Cut(string(pair), ":")
+						list = append(list, user, password)
+					}
+				}
+			}
+		}
+	}
+	var all []string
+	for _, s := range list {
+		all = append(all, s)
+		if strings.Contains(s, "\n") { // a key in PEM: each line of it
+			for l := range strings.Lines(s) {
+				if l = strings.TrimSpace(l); len(l) >= 16 && !strings.HasPrefix(l, "---") {
+					all = append(all, l)
+				}
+			}
+		}
+	}
+	longest := 0
+	for _, s := range slices.Clone(all) {
+		quoted := strconv.Quote(s)
+		all = append(all, url.QueryEscape(s), url.PathEscape(s), quoted[1:len(quoted)-1],
+			base64.StdEncoding.EncodeToString([]byte(s)))
+	}
+	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
+	var pairs []string
+	for _, s := range slices.Compact(all) {
+		if s != "" {
+			longest = max(longest, len(s))
+			pairs = append(pairs, s, "<secret>")
+		}
+	}
+	return strings.NewReplacer(pairs...), longest
+}
+
+// error is the text of an error as it may be shown.
+func (r *redactor) error(err error) string {
+	rep, _ := r.replacer(nil)
+	return escape(rep.Replace(err.Error()))
+}
+
+// response is the status of an answer and the beginning of its body as they may be
+// shown; for a redirect its target without the query.
+func (r *redactor) response(res *http.Response, from *url.URL) string {
+	rep, longest := r.replacer(res.Request)
+	// Far enough that no secret is cut where the text ends.
+	body, _ := io.ReadAll(io.LimitReader(res.Body, int64(shownBytes+min(longest, 64<<10))))
+	text := escape(rep.Replace(strings.TrimSpace(res.Status)))
+	if res.StatusCode >= 300 && res.StatusCode <= 399 {
+		if to, err := from.Parse(res.Header.Get("Location")); err == nil && res.Header.Get("Location") != "" {
+			return escape(text + ": redirects to " + rep.Replace(ShowURL(to)) + ", which is not followed; set it as the URL")
+		}
+		return text
+	}
+	if b := strings.TrimSpace(rep.Replace(string(body))); b != "" {
+		text += ": " + b
+	}
+	return escape(text)
+}
+
+// escape cuts a text and makes control characters visible.
+func escape(s string) string {
+	if len(s) > shownBytes {
+		s = s[:shownBytes]
+	}
+	clean := true
+	for _, c := range s {
+		if c == utf8.RuneError || !unicode.IsPrint(c) {
+			clean = false
+			break
+		}
+	}
+	if clean {
+		return s
+	}
+	s = strconv.Quote(s)
+	s = strings.ReplaceAll(s[1:len(s)-1], `\"`, `"`)
+	if len(s) > 4*shownBytes {
+		s = s[:4*shownBytes]
+	}
+	return s
+}
+
+// ShowURL is a URL without user info, query and fragment.
+func ShowURL(u *url.URL) string {
+	c := *u
+	c.User, c.RawQuery, c.Fragment, c.ForceQuery = nil, "", "", false
+	return c.String()
+}

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package remotewrite
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/series"
+	"github.com/docker-remote-write/docker-remote-write/internal/spool"
+)
+
+// ErrBackingOff is returned by Flush when the endpoint does not take requests for
+// now; what waits stays in the spool.
+var ErrBackingOff = errors.New("the endpoint is backing off")
+
+// Sender sends what waits at one cursor to one receiver, in order, one request at
+// a time.
+//
+// To change the options of an endpoint, end Run and make a new Sender with the
+// same cursor. What was in flight then is treated as after a restart.
+type Sender struct {
+	o      Options
+	cursor *spool.Cursor
+	client *client
+
+	loop    chan struct{} // held by whoever runs the loop: Run, or Flush after it
+	flushes chan *flush   // taken by Run between two attempts
+
+	mu     sync.Mutex
+	status Status // under mu; all below belongs to the loop
+
+	enc   *encoder
+	batch series.Batch
+	buf   request
+	req   *request        // the request in work, nil before one is built
+	begun series.Position // what Begin was last called with
+
+	key     string // of Memory
+	learned learned
+	density float64 // bytes a sample of the last request, before compression
+	filled  int     // accepted requests in a row that filled the learned size
+
+	head   series.Position // what turn is about
+	turn   turn
+	window window
+	aside  aside
+	poison poison
+
+	resent   series.Position // what lies before it may be at the receiver already
+	exact    bool            // the next request ends there, as it did before a restart
+	refusing bool
+	accepted bool // something was, since the last refusal
+	pace     time.Duration
+
+	backoff  Backoff
+	retryAt  time.Time // no attempt before that
+	arrived  time.Time // when what waits began to
+	idle     bool      // nothing waited when last looked
+	flushing *flush
+	notices  notices
+}
+
+// turn is what was found out about the request at the head of the queue. It ends
+// when the cursor moves.
+type turn struct {
+	fails int  // in a row, with the same bounds
+	notV2 bool // 2.0 was not understood
+	notV1 bool // nor 1.0
+	once  bool // 1.0 is tried, 2.0 remains the choice
+	doubt bool // that is because of 5xx
+}
+
+// poison is a scrape that gets nothing but 5xx.
+type poison struct {
+	scrape  uint64
+	since   time.Time
+	probing bool // the request in work is the scrape behind it
+}
+
+// flush is a call of Flush that the loop has taken over.
+type flush struct {
+	target uint64 // delivered and lost samples at which it is done
+	done   chan error
+}
+
+// New makes a Sender. It reads no file and opens no connection yet.
+func New(o Options, c *spool.Cursor) (*Sender, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	s := &Sender{
+		o: o, cursor: c, client: newClient(&o),
+		loop: make(chan struct{}, 1), flushes: make(chan *flush),
+		enc: newEncoder(o.Relabel), key: memoryKey(o.URL),
+		backoff: Backoff{Min: o.MinBackoff, Max: o.MaxBackoff},
+	}
+	s.learned = o.Memory.get(s.key)
+	if to, ok := c.InFlight(); ok {
+		s.resent, s.exact = to, true
+	}
+	s.status = Status{Name: o.Name, URL: ShowURL(o.URL), Protocol: s.protocol(time.Now()), RequestSize: s.learned.MaxBytes}
+	return s, nil
+}
+
+// Replace makes a Sender with other options for the same endpoint, after Run has
+// ended. It keeps the counts, and knows what was in flight.
+func (s *Sender) Replace(o Options) (*Sender, error) {
+	n, err := New(o, s.cursor)
+	if err != nil {
+		return nil, err
+	}
+	s.loop <- struct{}{}
+	defer func() { <-s.loop }()
+	n.resent, n.exact = s.resent, s.cursor.Position().Before(s.resent)
+	old := s.Status()
+	n.status.Counts = old.Counts
+	return n, nil
+}
+
+// Run sends until ctx is done. It returns nil then; the request in flight, if any,
+// counts as one whose answer was lost.
+func (s *Sender) Run(ctx context.Context) error {
+	select {
+	case s.loop <- struct{}{}:
+	case <-ctx.Done():
+		return nil
+	}
+	defer func() {
+		s.endFlush(context.Canceled)
+		s.client.close()
+		<-s.loop
+	}()
+	for s.wait(ctx) {
+		s.step(ctx)
+	}
+	return nil
+}
+
+// Flush sends what waits now, and returns when it was delivered, when the endpoint
+// backs off, or with ctx. It may be called while Run runs, and after it has ended.
+func (s *Sender) Flush(ctx context.Context) error {
+	f := &flush{target: s.cursor.Appended(), done: make(chan error, 1)}
+	select {
+	case s.flushes <- f:
+		select {
+		case err := <-f.done:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	case s.loop <- struct{}{}:
+		defer func() { s.client.close(); <-s.loop }()
+		s.flushing = f
+		for !s.flushed() && ctx.Err() == nil {
+			s.step(ctx)
+		}
+		s.endFlush(ctx.Err())
+		return <-f.done
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// flushed ends the flush in work when there is nothing more to do for it, and
+// reports whether it did.
+func (s *Sender) flushed() bool {
+	f := s.flushing
+	if f == nil {
+		return true
+	}
+	t := s.cursor.Tally()
+	switch {
+	case t.Sum() >= f.target || s.cursor.Backlog() == spool.Backlog{}:
+		s.endFlush(nil)
+	case time.Now().Before(s.retryAt):
+		s.endFlush(ErrBackingOff)
+	default:
+		return false
+	}
+	return true
+}
+
+func (s *Sender) endFlush(err error) {
+	if s.flushing != nil {
+		s.flushing.done <- err
+		s.flushing = nil
+	}
+}
+
+// wait returns true when there is something to send and nothing speaks against it,
+// and false when ctx is done.
+func (s *Sender) wait(ctx context.Context) bool {
+	for ctx.Err() == nil {
+		s.flushed()
+		now := time.Now()
+		at, any := s.due(now)
+		if any && !at.After(now) {
+			return true
+		}
+		var timer *time.Timer
+		var fired <-chan time.Time
+		if any {
+			d := at.Sub(now)
+			if at.Equal(s.retryAt) {
+				d = min(d, maxSleep)
+			}
+			timer = time.NewTimer(d)
+			fired = timer.C
+		}
+		select {
+		case <-ctx.Done():
+		case <-s.cursor.Changed():
+		case <-fired:
+			s.slept(now)
+		case f := <-s.flushes:
+			s.endFlush(context.Canceled)
+			s.flushing = f
+		}
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+	return false
+}
+
+// due is when the next attempt is to be made, if anything waits.
+func (s *Sender) due(now time.Time) (at time.Time, any bool) {
+	if s.req != nil {
+		return s.retryAt, true
+	}
+	b := s.cursor.Backlog()
+	if b.Scrapes == 0 && b.Samples == 0 {
+		s.idle = true
+		return at, false
+	}
+	if s.idle {
+		s.idle, s.arrived = false, now
+	}
+	at = s.retryAt
+	// What has waited longer already, before a restart or in an outage, and what
+	// fills a request, is not held back for more.
+	if d := s.o.Deadline; d > 0 && s.flushing == nil && b.Samples < uint64(s.o.MaxSamples) && !s.arrived.IsZero() {
+		merge := s.arrived.Add(d)
+		if byClock := time.UnixMilli(b.Oldest).Add(d); byClock.Before(merge) {
+			merge = now.Add(byClock.Sub(now))
+		}
+		if merge.After(at) {
+			at = merge
+		}
+	}
+	return at, true
+}
+
+// maxSleep is the longest single sleep before a retry: timers stand still while
+// the machine is suspended, the wall clock does not. Waiting to be merged needs no
+// such care, the next scrape ends it.
+const maxSleep = time.Second
+
+// slept ends waiting that the wall clock says is over although the monotonic one
+// stood still. now is when the sleep began.
+func (s *Sender) slept(now time.Time) {
+	awake := time.Since(now)
+	passed := time.Now().Round(0).Sub(now.Round(0))
+	if gone := passed - awake; gone > maxSleep {
+		s.retryAt = s.retryAt.Add(-gone)
+		s.arrived = s.arrived.Add(-gone)
+	}
+}
