@@ -5,6 +5,8 @@ package telemetry
 import (
 	"fmt"
 	"time"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/words"
 )
 
 // Problem is one thing that an operator should know, and where to look next.
@@ -54,7 +56,7 @@ func (s *State) Assess() {
 		s.assessEndpoint(&s.Endpoints[i])
 	}
 	for _, u := range s.Unclaimed {
-		s.problem(Warning, "spool", fmt.Sprintf("%s wait for the endpoint %q, which is no longer configured", count(u.Samples, "sample"), u.Name),
+		s.problem(Warning, "spool", fmt.Sprintf("%s wait for the endpoint %q, which is no longer configured", words.Count(u.Samples, "sample"), u.Name),
 			"Give an endpoint that name or its old URL to send them; after seven days they are deleted and counted as endpoint_removed.")
 	}
 	s.Healthy, s.Ready = true, true
@@ -113,7 +115,7 @@ func (s *State) assessScrape() {
 		}
 		s.problem(sev, "scrape", "nothing has been scraped yet", "The first scrape comes at once; see the log if it does not.").NotReady = true
 	case c.Interval > 0 && s.Time.Sub(c.Last) > 3*c.Interval.Duration()+startGrace:
-		s.problem(Error, "scrape", "the last scrape was "+ago(s.Time, c.Last),
+		s.problem(Error, "scrape", "the last scrape was "+words.Ago(s.Time, c.Last),
 			"Was the machine suspended, or its clock changed? Otherwise fetch /debug/pprof/goroutine?debug=2 from the plugin's socket.").NotReady = true
 	}
 }
@@ -125,7 +127,7 @@ func (s *State) assessSpool() {
 			"Scrapes wait in memory and are sent from there; a crash loses them. Check that "+c.Dir+" has space and can be written.").NotReady = true
 	}
 	if c.MaxBytes > 0 && c.Bytes > c.MaxBytes/10*9 {
-		s.problem(Warning, "spool", fmt.Sprintf("%s of %s are used", size(c.Bytes), size(c.MaxBytes)),
+		s.problem(Warning, "spool", fmt.Sprintf("%s of %s are used", words.Size(c.Bytes), words.Size(c.MaxBytes)),
 			"The oldest scrapes go next and are counted as evicted_size. Raise SPOOL_MAX_BYTES if the outage will last.")
 	}
 }
@@ -134,11 +136,11 @@ func (s *State) assessEndpoint(e *EndpointState) {
 	subject := "endpoint " + e.Name
 	waiting := ""
 	if e.Backlog.Scrapes > 0 {
-		waiting = fmt.Sprintf("; %s wait, the oldest for %s", count(e.Backlog.Scrapes, "scrape"), span(e.Backlog.Age.Duration()))
+		waiting = fmt.Sprintf("; %s wait, the oldest for %s", words.Count(e.Backlog.Scrapes, "scrape"), words.Span(e.Backlog.Age.Duration()))
 	}
 	next := ""
 	if e.NextAttempt.After(s.Time) {
-		next = "; next attempt in " + span(e.NextAttempt.Sub(s.Time))
+		next = "; next attempt in " + words.Span(e.NextAttempt.Sub(s.Time))
 	}
 	switch {
 	case e.Phase == Refusing:
@@ -150,11 +152,11 @@ func (s *State) assessEndpoint(e *EndpointState) {
 		s.problem(Warning, subject, "catching up"+waiting, "It drains by itself; MAX_SAMPLES_PER_SECOND or the receiver sets the pace.")
 	}
 	if h := e.History; len(h) > 0 && e.Lost.Sum() > h[0].Lost {
-		s.problem(Warning, subject, count(e.Lost.Sum()-h[0].Lost, "sample")+" lost since "+h[0].Time.UTC().Format("15:04 UTC"),
+		s.problem(Warning, subject, words.Count(e.Lost.Sum()-h[0].Lost, "sample")+" lost since "+h[0].Time.UTC().Format("15:04 UTC"),
 			"docs/troubleshooting.md has a paragraph for each reason; the reasons stand with the endpoint.")
 	}
 	if off := e.ClockOffset.Duration().Abs(); off > maxClockOffset {
-		s.problem(Warning, subject, fmt.Sprintf("the receiver's clock is %s %s of this host's", span(off), ahead(e.ClockOffset)),
+		s.problem(Warning, subject, fmt.Sprintf("the receiver's clock is %s %s of this host's", words.Span(off), ahead(e.ClockOffset)),
 			"One of the two is wrong. Check time synchronisation here first: samples from a fast clock harm other hosts.")
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"html"
 	"time"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/words"
 )
 
 // The chart's frame, in the units of its viewBox.
@@ -35,12 +37,12 @@ func (w *pageWriter) chart(now time.Time, points []Point) {
 		w.printf(`<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/>`, chartLeft, chartRight, line, line)
 		label := "0"
 		if i > 0 {
-			label = span(part)
+			label = words.Span(part)
 		}
 		w.printf(`<text x="%d" y="%.1f" text-anchor="end">%s</text>`, chartLeft-8, line+4, label)
 	}
 	for back := time.Duration(0); back <= historySpan; back += historySpan / 4 {
-		label, anchor := span(back)+" ago", "middle"
+		label, anchor := words.Span(back)+" ago", "middle"
 		switch back {
 		case 0:
 			label, anchor = "now", "end"
@@ -61,7 +63,7 @@ func (w *pageWriter) chart(now time.Time, points []Point) {
 	for _, p := range points {
 		w.printf(`<rect class="hover" x="%.1f" y="%d" width="%.1f" height="%d"><title>%s: %s behind, %s</title></rect>`,
 			x(p.Time.Add(-historyStep/2)), chartTop, x(p.Time.Add(historyStep))-x(p.Time), chartBottom-chartTop,
-			p.Time.UTC().Format("15:04:05 UTC"), span(p.Age.Duration()), count(p.Samples, "sample"))
+			p.Time.UTC().Format("15:04:05 UTC"), words.Span(p.Age.Duration()), words.Count(p.Samples, "sample"))
 	}
 	w.text("</svg>")
 }
@@ -134,5 +136,5 @@ func chartLabel(now time.Time, points []Point) string {
 	}
 	last := points[len(points)-1]
 	return fmt.Sprintf("Age of the backlog over the last hour: at most %s (%s), now %s.",
-		span(most.Age.Duration()), ago(now, most.Time), span(last.Age.Duration()))
+		words.Span(most.Age.Duration()), words.Ago(now, most.Time), words.Span(last.Age.Duration()))
 }

@@ -15,6 +15,7 @@ import (
 	"sync"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
+	"github.com/docker-remote-write/docker-remote-write/internal/words"
 )
 
 //go:embed page.css
@@ -58,7 +59,7 @@ func renderPage(s *State) []byte {
 		esc(s.Instance), word, url.PathEscape(icon), pageCSS)
 	w.printf(`<header><h1>docker-remote-write</h1><span class="pill %s">%s</span>`, class, word)
 	w.printf(`<div class="sub">%s · job %s · version %s · %s · up %s</div></header><main>`,
-		esc(s.Instance), esc(s.Job), esc(s.Version), mode(s.Mode), span(s.Time.Sub(s.Started)))
+		esc(s.Instance), esc(s.Job), esc(s.Version), mode(s.Mode), words.Span(s.Time.Sub(s.Started)))
 	for i := range s.Problems {
 		w.problem(&s.Problems[i])
 	}
@@ -71,7 +72,7 @@ func renderPage(s *State) []byte {
 	w.text(`</div></main>`)
 	w.printf(`<footer><span>%s, refreshed every 15 s</span><a href="%s">status as JSON</a><a href="%s">own metrics</a><a href="%s">ready?</a>`+
 		`<span>memory %s, processor %s</span></footer></body></html>`+"\n",
-		s.Time.UTC().Format("2006-01-02 15:04:05 UTC"), PathStatus[1:], PathMetrics[1:], PathReady[1:], size(s.Process.ResidentBytes), cpu(s))
+		s.Time.UTC().Format("2006-01-02 15:04:05 UTC"), PathStatus[1:], PathMetrics[1:], PathReady[1:], words.Size(s.Process.ResidentBytes), cpu(s))
 	return w.Bytes()
 }
 
@@ -131,38 +132,38 @@ func (w *pageWriter) endpoint(s *State, e *EndpointState) {
 		class = "warn"
 	}
 	if e.Failures > 0 && e.Phase != Refusing {
-		phase = count(uint64(e.Failures), "failed attempt") + " in a row"
+		phase = words.Count(uint64(e.Failures), "failed attempt") + " in a row"
 	}
 	w.printf(`<section><div class="head"><h2>%s</h2><span class="pill %s">%s</span><span class="url">%s</span></div><dl>`,
 		esc(e.Name), class, esc(phase), esc(e.URL))
 	behind, behindClass := "nothing waits", "good"
 	if e.Backlog.Scrapes > 0 {
-		behind, behindClass = span(e.Backlog.Age.Duration())+" behind", ""
+		behind, behindClass = words.Span(e.Backlog.Age.Duration())+" behind", ""
 		if e.Backlog.Age.Duration() > slowBacklog {
 			behindClass = "bad"
 		}
 	}
-	w.fact("Backlog", behind, behindClass, count(e.Backlog.Scrapes, "scrape")+", "+count(e.Backlog.Samples, "sample"))
-	w.fact("On disk", size(e.Backlog.Bytes), "", "shared by endpoints")
+	w.fact("Backlog", behind, behindClass, words.Count(e.Backlog.Scrapes, "scrape")+", "+words.Count(e.Backlog.Samples, "sample"))
+	w.fact("On disk", words.Size(e.Backlog.Bytes), "", "shared by endpoints")
 	lostClass := ""
 	if e.Lost.Sum() > 0 {
 		lostClass = "bad"
 	}
-	w.fact("Delivered", number(e.Delivered), "", "of "+count(e.Appended, "sample"))
-	w.fact("Lost", number(e.Lost.Sum()), lostClass, "samples")
-	w.fact("Newest sent", ago(s.Time, e.NewestSent), "", clock(e.NewestSent.UTC().Format("15:04:05 UTC"), e.NewestSent.IsZero()))
+	w.fact("Delivered", words.Number(e.Delivered), "", "of "+words.Count(e.Appended, "sample"))
+	w.fact("Lost", words.Number(e.Lost.Sum()), lostClass, "samples")
+	w.fact("Newest sent", words.Ago(s.Time, e.NewestSent), "", clock(e.NewestSent.UTC().Format("15:04:05 UTC"), e.NewestSent.IsZero()))
 	next := "at once"
 	if e.NextAttempt.After(s.Time) {
-		next = "in " + span(e.NextAttempt.Sub(s.Time))
+		next = "in " + words.Span(e.NextAttempt.Sub(s.Time))
 	}
 	w.fact("Next attempt", next, "", "with what waits then")
 	requests, mean := e.Requests.Sum(), "-"
 	if requests > 0 {
-		mean = span((e.RequestTime / Seconds(requests)).Duration())
+		mean = words.Span((e.RequestTime / Seconds(requests)).Duration())
 	}
-	w.fact("Requests", number(requests), "", "remote write "+e.Protocol)
+	w.fact("Requests", words.Number(requests), "", "remote write "+e.Protocol)
 	w.fact("Mean answer time", mean, "", "over all requests")
-	w.fact("Sent", size(e.SentBytes), "", count(e.Retried, "sample")+" again")
+	w.fact("Sent", words.Size(e.SentBytes), "", words.Count(e.Retried, "sample")+" again")
 	w.fact("Receiver's clock", fmt.Sprintf("%+.0f s", float64(e.ClockOffset)), "", "against this host's")
 	w.text(`</dl><h3>How far behind, over the last hour</h3>`)
 	w.chart(s.Time, e.History)
@@ -173,13 +174,13 @@ func (w *pageWriter) endpoint(s *State, e *EndpointState) {
 		}
 	}
 	if e.LastError != "" {
-		w.printf(`<h3>Last error, %s</h3><pre class="verbatim">%s</pre>`, ago(s.Time, e.LastErrorTime), esc(e.LastError))
+		w.printf(`<h3>Last error, %s</h3><pre class="verbatim">%s</pre>`, words.Ago(s.Time, e.LastErrorTime), esc(e.LastError))
 	}
 	if e.Lost.Sum() > 0 {
 		w.text(`<h3>Lost, by reason</h3><table>`)
 		for r, n := range e.Lost {
 			if n > 0 {
-				w.printf(`<tr><th scope="row">%s</th><td>%s</td></tr>`, series.Loss(r), number(n))
+				w.printf(`<tr><th scope="row">%s</th><td>%s</td></tr>`, series.Loss(r), words.Number(n))
 			}
 		}
 		w.text(`</table>`)
@@ -208,10 +209,10 @@ func (w *pageWriter) scrape(s *State) {
 		word, class = "starting", "warn"
 	}
 	w.printf(`<section><div class="head"><h2>Engine</h2><span class="pill %s">%s</span></div><div class="url">%s</div><dl>`, class, word, esc(c.Target))
-	w.fact("Last", ago(s.Time, c.Last), "", "every "+span(c.Interval.Duration()))
+	w.fact("Last", words.Ago(s.Time, c.Last), "", "every "+words.Span(c.Interval.Duration()))
 	w.fact("Took", fmt.Sprintf("%.1f ms", float64(c.Duration)*1000), "", "to scrape")
-	w.fact("Samples", number(uint64(c.Samples)), "", "in the last")
-	w.fact("Scrapes", number(c.Successes), "", number(c.Failures)+" failed")
+	w.fact("Samples", words.Number(uint64(c.Samples)), "", "in the last")
+	w.fact("Scrapes", words.Number(c.Successes), "", words.Number(c.Failures)+" failed")
 	w.text(`</dl></section>`)
 }
 
@@ -224,14 +225,14 @@ func (w *pageWriter) spool(s *State) {
 	w.printf(`<section><div class="head"><h2>Spool</h2><span class="pill %s">%s</span></div><div class="url">%s</div><dl>`, class, word, esc(c.Dir))
 	limit, share := "no limit", 0.0
 	if c.MaxBytes > 0 {
-		limit, share = "of "+size(c.MaxBytes), min(1, float64(c.Bytes)/float64(c.MaxBytes))
+		limit, share = "of "+words.Size(c.MaxBytes), min(1, float64(c.Bytes)/float64(c.MaxBytes))
 	}
-	w.fact("Used", size(c.Bytes), "", limit)
+	w.fact("Used", words.Size(c.Bytes), "", limit)
 	config := "environment"
 	if c := s.Config.File; c != "" {
 		config = c
 	}
-	w.printf(`<div class="wide"><dt>Configuration</dt><dd>%s<small>loaded %s</small></dd></div></dl>`, esc(config), ago(s.Time, s.Config.Loaded))
+	w.printf(`<div class="wide"><dt>Configuration</dt><dd>%s<small>loaded %s</small></dd></div></dl>`, esc(config), words.Ago(s.Time, s.Config.Loaded))
 	if c.MaxBytes > 0 {
 		w.printf(`<h3>%s</h3><svg viewBox="0 0 400 8" role="img" aria-label="%.0f %% of the spool is used"><rect class="used" width="400" height="8" rx="4"/><rect class="used-of" width="%.1f" height="8" rx="4"/></svg>`,
 			strings.TrimSuffix(fmt.Sprintf("%.1f", share*100), ".0")+" % used", share*100, max(share*400, 4))

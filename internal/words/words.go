@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package telemetry
+// Package words puts durations, sizes and numbers into words for people, the same
+// on the status page, in `status` and in messages.
+package words
 
 import (
 	"fmt"
@@ -8,9 +10,9 @@ import (
 	"time"
 )
 
-// span words a duration with two units at most: "41 s", "12 min", "3 h 20 min",
+// Span words a duration with two units at most: "41 s", "12 min", "3 h 20 min",
 // "2 d 5 h".
-func span(d time.Duration) string {
+func Span(d time.Duration) string {
 	d = d.Abs()
 	switch {
 	case d < time.Second:
@@ -33,28 +35,28 @@ func two(a int, ua string, b int, ub string) string {
 	return fmt.Sprintf("%d %s %d %s", a, ua, b, ub)
 }
 
-// ago words how long t lies back.
-func ago(now, t time.Time) string {
+// Ago words how long t lies back.
+func Ago(now, t time.Time) string {
 	switch {
 	case t.IsZero():
 		return "never"
 	case now.Sub(t) < time.Second:
 		return "just now"
 	default:
-		return span(now.Sub(t)) + " ago"
+		return Span(now.Sub(t)) + " ago"
 	}
 }
 
-// count words a number of things.
-func count[N int | uint64](n N, thing string) string {
+// Count words a number of things.
+func Count[N int | uint64](n N, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}
-	return number(uint64(n)) + " " + thing + "s"
+	return Number(uint64(n)) + " " + thing + "s"
 }
 
-// number groups the digits of n by three.
-func number(n uint64) string {
+// Number groups the digits of n by three.
+func Number(n uint64) string {
 	s := strconv.FormatUint(n, 10)
 	for i := len(s) - 3; i > 0; i -= 3 {
 		s = s[:i] + "," + s[i:]
@@ -62,8 +64,8 @@ func number(n uint64) string {
 	return s
 }
 
-// size words a number of bytes.
-func size[N int64 | uint64](n N) string {
+// Size words a number of bytes.
+func Size[N int64 | uint64](n N) string {
 	f := float64(n)
 	for _, unit := range []string{"B", "KiB", "MiB", "GiB"} {
 		if f < 1024 {
