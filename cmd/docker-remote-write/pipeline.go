@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/config"
+	"github.com/docker-remote-write/docker-remote-write/internal/logging"
+	"github.com/docker-remote-write/docker-remote-write/internal/remotewrite"
+	"github.com/docker-remote-write/docker-remote-write/internal/scrape"
+	"github.com/docker-remote-write/docker-remote-write/internal/series"
+	"github.com/docker-remote-write/docker-remote-write/internal/spool"
+	"github.com/docker-remote-write/docker-remote-write/internal/telemetry"
+)
+
+const (
+	// ringBytes bounds the scrapes in memory while the disk refuses them: about an
+	// hour of an engine's metrics.
+	ringBytes = 4 << 20
+	// holdBack is how long half-ready scrapes of a booting engine are held back.
+	holdBack = 30 * time.Second
+)
+
+func userAgent() string { return "docker-remote-write/" + version }
+
+// pipeline is everything between the metrics socket and the receivers.
+type pipeline struct {
+	cfg      *config.Config
+	log      *logging.Logger
+	spool    *spool.Spool
+	scraper  *scrape.Scraper
+	loop     *scrape.Loop
+	senders  *senders
+	self     *telemetry.Telemetry
+	handler  http.Handler
+	started  time.Time
+	running  atomic.Bool
+	unlisten func()
+	notes    []string
+}
+
+// openPipeline opens the queue and starts the senders, so that a backlog drains
+// before the first scrape. A queue that cannot be opened is replaced by one in
+// memory, and the reason stays visible.
+func openPipeline(cfg *config.Config, warnings []config.Warning, log *logging.Logger) (*pipeline, error) {
+	p := &pipeline{cfg: cfg, log: log, started: time.Now()}
+	for _, w := range warnings {
+		p.notes = append(p.notes, w.String())
+	}
+	var err error
+	p.spool, err = spool.Open(cfg.DataDir, spool.Options{
+		MaxBytes:  cfg.SpoolMaxBytes,
+		MaxAge:    cfg.SpoolMaxAge,
+		RingBytes: ringBytes,
+		Instance:  cfg.Instance,
+		Log:       log,
+	})
+	if p.spool == nil {
+		return nil, err
+	}
+	if err != nil {
+		log.WithError(err).Error("scrapes are kept in memory only")
+	}
+	memory, err := remotewrite.OpenMemory(filepath.Join(cfg.DataDir, "receivers.json"))
+	if err != nil {
+		log.WithError(err).Warn("what was learned of the receivers is learned anew")
+	}
+	p.senders = newSenders(p.spool, memory, cfg, log)
+	if err := p.senders.set(cfg.Endpoints); err != nil {
+		return nil, errors.Join(err, p.spool.Close(context.Background()))
+	}
+	p.self = telemetry.New(telemetry.Options{
+		State: p.state, Job: cfg.Job, Instance: cfg.Instance, External: cfg.External, Self: cfg.SelfMetrics,
+	})
+	p.handler = p.self.Handler()
+	p.scraper, err = scrape.New(scrapeOptions(cfg, log, p.self.Append))
+	if err != nil {
+		return nil, errors.Join(err, p.close(context.Background()))
+	}
+	p.loop = scrape.NewLoop(p.scraper)
+	return p, nil
+}
+
+func scrapeOptions(cfg *config.Config, log logrus.FieldLogger, self func(*series.Scrape)) scrape.Options {
+	o := scrape.Options{
+		Target:      cfg.Target,
+		Interval:    cfg.Interval,
+		Timeout:     cfg.Timeout,
+		MaxBytes:    cfg.MaxBytes,
+		SampleLimit: cfg.SampleLimit,
+		Job:         cfg.Job,
+		Instance:    cfg.Instance,
+		External:    cfg.External,
+		Keep:        cfg.Keep,
+		Drop:        cfg.Drop,
+		Self:        self,
+		UserAgent:   userAgent(),
+		Log:         log,
+	}
+	if cfg.Mode == config.Plugin {
+		o.HoldBack = holdBack
+	}
+	return o
+}
+
+// scrape scrapes until ctx is done. It may be called again afterwards.
+func (p *pipeline) scrape(ctx context.Context) {
+	p.running.Store(true)
+	defer p.running.Store(false)
+	_ = p.loop.Run(ctx, p.append) // its error is ctx's
+}
+
+// append hands a scrape to the queue. In the ring is good enough for the loop;
+// that the disk refuses is the spool's to say.
+func (p *pipeline) append(sc *series.Scrape) error {
+	_, err := p.spool.Append(sc)
+	if errors.Is(err, spool.ErrNotDurable) {
+		return nil
+	}
+	return err
+}
+
+// last takes the last scrape and ends its series.
+func (p *pipeline) last(ctx context.Context, engineDown bool) {
+	if err := p.loop.Finish(ctx, engineDown, p.append); err != nil {
+		p.log.WithError(err).Warn("the last scrape is missing")
+	}
+}
+
+// close stops the senders and closes the queue within the context's deadline.
+func (p *pipeline) close(ctx context.Context) error {
+	if p.unlisten != nil {
+		p.unlisten()
+	}
+	if p.scraper != nil {
+		p.scraper.Close()
+	}
+	p.senders.stop()
+	if err := p.spool.Close(ctx); err != nil {
+		return fmt.Errorf("close the spool: %w", err)
+	}
+	return nil
+}
+
+// withoutUser is the URL as the spool may know it.
+func withoutUser(u *url.URL) string {
+	c := *u
+	c.User = nil
+	return c.String()
+}

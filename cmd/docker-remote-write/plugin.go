@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"net/http"
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/config"
+	"github.com/docker-remote-write/docker-remote-write/internal/dockerplugin"
+	"github.com/docker-remote-write/docker-remote-write/internal/telemetry"
+)
+
+// runPlugin is the program as the engine starts it.
+func runPlugin(c call) error {
+	if err := noArgs(c.args); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(c.ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	cfg, warnings, invalid := config.Load(config.Plugin, c.env)
+	log, err := newLogger(cfg, c)
+	if err != nil {
+		return err
+	}
+	defer closeLog(log)
+	limitSelf()
+	if err := dockerplugin.DropPrivileges(); err != nil {
+		log.WithError(err).Debug("privileges were not dropped")
+	}
+	logWarnings(log, warnings)
+
+	var opened atomic.Pointer[pipeline]
+	o := dockerplugin.Options{
+		Socket:  dockerplugin.Socket,
+		Invalid: invalid,
+		Log:     log,
+		Open: func(context.Context) (dockerplugin.Pipeline, error) {
+			p, err := openPipeline(cfg, warnings, log)
+			if err != nil {
+				return dockerplugin.Pipeline{}, err
+			}
+			if p.unlisten, err = p.listen(); err != nil {
+				log.WithError(err).Error("the status page is not served")
+			}
+			opened.Store(p)
+			return dockerplugin.Pipeline{Scrape: p.scrape, Last: p.last, Flush: p.senders.flush}, nil
+		},
+	}
+	if cfg != nil {
+		o.StateDir = cfg.DataDir
+		if path, ok := strings.CutPrefix(cfg.Target, "unix://"); ok {
+			o.MetricsSocket, _, _ = strings.Cut(path, ":")
+		}
+	}
+	plugin := dockerplugin.New(o)
+	idle := telemetry.New(telemetry.Options{State: func() telemetry.State { return idleState(invalid, warnings) }})
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		if p := opened.Load(); p != nil {
+			p.handler.ServeHTTP(w, r)
+			return
+		}
+		idle.Handler().ServeHTTP(w, r)
+	}
+	plugin.Handle("GET /", http.HandlerFunc(handler))
+	log.WithField("version", version).Info("plugin started")
+	err = plugin.Run(ctx)
+	if p := opened.Load(); p != nil {
+		closing, cancel := context.WithDeadline(context.Background(), plugin.Deadline())
+		defer cancel()
+		if e := p.close(closing); e != nil {
+			log.WithError(e).Warn("the queue was not closed in order")
+		}
+	}
+	return err
+}

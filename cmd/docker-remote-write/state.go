@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"runtime"
+	"time"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/config"
+	"github.com/docker-remote-write/docker-remote-write/internal/remotewrite"
+	"github.com/docker-remote-write/docker-remote-write/internal/scrape"
+	"github.com/docker-remote-write/docker-remote-write/internal/telemetry"
+)
+
+// state is the snapshot behind status, health and the own metrics.
+func (p *pipeline) state() telemetry.State {
+	s := telemetry.State{
+		Version:   version,
+		GoVersion: runtime.Version(),
+		Mode:      p.cfg.Mode.String(),
+		Started:   p.started,
+		Config:    telemetry.ConfigState{File: p.cfg.ConfigFile, Warnings: p.notes},
+		Spool:     telemetry.SpoolState{Dir: p.cfg.DataDir, MaxBytes: p.cfg.SpoolMaxBytes},
+		Log:       telemetry.LogState{Dropped: p.log.Dropped()},
+	}
+	if err := p.spool.Err(); err != nil {
+		s.Spool.Error = err.Error()
+	}
+	p.scrapeState(&s.Scrape)
+	p.senders.state(&s)
+	return s
+}
+
+func (p *pipeline) scrapeState(s *telemetry.ScrapeState) {
+	*s = telemetry.ScrapeState{
+		Target:   p.cfg.Target,
+		Running:  p.running.Load(),
+		Interval: telemetry.Secs(p.cfg.Interval),
+	}
+	if p.scraper == nil {
+		return
+	}
+	st := p.scraper.Stats()
+	s.Last = st.LastScrape
+	if st.Up {
+		s.LastSuccess = st.LastScrape
+	} else {
+		s.LastError = st.LastError
+	}
+	s.Duration = telemetry.Secs(st.Duration)
+	s.Samples = st.LastSamples
+	s.Successes = st.Outcomes[scrape.OK]
+	s.Failures = st.Failed()
+	s.Held = st.Outcomes[scrape.HeldBack]
+	s.Scraped = st.Samples
+	s.Timestamps = st.TimestampsIgnored
+	s.ClockSteps = st.ClockSteps + st.ClockWaits
+}
+
+// state adds the endpoints and what is known of their configuration.
+func (s *senders) state(out *telemetry.State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out.Config.Loaded = s.loaded
+	out.Config.ReloadFailed = s.refused != ""
+	out.Config.Error = s.refused
+	for _, r := range s.running {
+		out.Endpoints = append(out.Endpoints, r.state())
+	}
+}
+
+func idleState(invalid error, warnings []config.Warning) telemetry.State {
+	s := telemetry.State{Version: version, GoVersion: runtime.Version(), Mode: config.Plugin.String()}
+	if invalid != nil {
+		s.Config.Error = invalid.Error()
+	}
+	for _, w := range warnings {
+		s.Config.Warnings = append(s.Config.Warnings, w.String())
+	}
+	return s
+}
+
+func (r *running) state() telemetry.EndpointState {
+	st, tally, backlog := r.sender.Load().Status(), r.cursor.Tally(), r.cursor.Backlog()
+	e := telemetry.EndpointState{
+		Name:          st.Name,
+		URL:           st.URL,
+		Protocol:      st.Protocol.String(),
+		LastError:     st.LastError,
+		LastErrorTime: st.LastErrorTime,
+		LastSuccess:   st.LastSuccess,
+		NextAttempt:   st.NextAttempt,
+		Backlog:       telemetry.Backlog{Scrapes: backlog.Scrapes, Samples: backlog.Samples, Bytes: backlog.Bytes},
+		Appended:      r.cursor.Appended(),
+		Delivered:     tally.Delivered,
+		Lost:          tally.Lost,
+		Retried:       st.Retries,
+		Unconfirmed:   st.Unconfirmed,
+		RequestTime:   telemetry.Secs(st.Duration),
+		SentBytes:     st.WireBytes,
+		Phase:         telemetry.Idle,
+	}
+	if backlog.Oldest != 0 {
+		e.Backlog.Oldest = time.UnixMilli(backlog.Oldest)
+	}
+	if st.NewestSent != 0 {
+		e.NewestSent = time.UnixMilli(st.NewestSent)
+	}
+	if st.ClockKnown {
+		e.ClockOffset = telemetry.Secs(st.ClockOffset)
+	}
+	for _, q := range st.Requests() {
+		e.Requests.Add(q.Protocol.String(), q.Code, q.Count)
+	}
+	switch st.State {
+	case remotewrite.StateRefusing:
+		e.Phase = telemetry.Refusing
+	case remotewrite.StateBackingOff, remotewrite.StateClock:
+		e.Phase = telemetry.Waiting
+	default:
+		if backlog.Samples > 0 {
+			e.Phase = telemetry.Sending
+		}
+	}
+	if st.LastErrorTime.After(st.LastSuccess) {
+		e.Failures = 1
+	}
+	return e
+}
