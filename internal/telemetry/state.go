@@ -73,7 +73,7 @@ type ScrapeState struct {
 	LastSuccess time.Time `json:"last_success,omitzero"`
 	// LastError is why the last scrape failed, empty when it did not.
 	LastError string `json:"last_error,omitempty"`
-	// Duration, Samples and Series are those of the last scrape.
+	// Duration is that of the last scrape, Samples those of the last good one.
 	Duration Seconds `json:"duration_seconds"`
 	Samples  int     `json:"samples"`
 	// Successes, Failures and Held count scrapes; held ones are those of a

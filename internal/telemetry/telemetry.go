@@ -75,6 +75,9 @@ func (t *Telemetry) snapshot() State {
 	s.Time = t.o.Now()
 	s.Job, s.Instance = t.o.Job, t.o.Instance
 	s.Process = t.process.read()
+	if s.Endpoints == nil {
+		s.Endpoints = []EndpointState{} // null is no list in JSON
+	}
 	for i := range s.Endpoints {
 		b := &s.Endpoints[i].Backlog
 		b.Age = 0
