@@ -73,7 +73,11 @@ type Config struct {
 	// CONFIG_FILE, in their order. There is at least one and no name stands twice.
 	Endpoints []Endpoint
 
-	base    Endpoint
+	// base is what endpoints of CONFIG_FILE take where it says nothing.
+	base Endpoint
+	// fileSeen is CONFIG_FILE's state before it was read.
+	fileSeen fileState
+	// values are the settings that were set; proxies the passwords in them.
 	values  map[string]string
 	proxies []string
 }

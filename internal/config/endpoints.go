@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"strings"
 
 	promconfig "github.com/prometheus/common/config"
@@ -54,6 +55,10 @@ func (l *loader) fromFile() {
 	if l.bad[name] {
 		return
 	}
+	if abs, err := filepath.Abs(l.cfg.ConfigFile); err == nil {
+		l.cfg.ConfigFile = abs
+	}
+	l.cfg.fileSeen = stateOf(l.cfg.ConfigFile)
 	endpoints, warnings, err := LoadFile(l.cfg.ConfigFile, l.base)
 	l.warnings = append(l.warnings, warnings...)
 	if err != nil {

@@ -164,7 +164,7 @@ func checkTopLevel(text []byte) error {
 var (
 	unknownKey = regexp.MustCompile(`field (.+) not found in type \S+$`)
 	typeName   = regexp.MustCompile(` (in|into) (type )?(config|promconfig|model|relabel|struct|map)\S*.*$`)
-	anyValue   = regexp.MustCompile("(?s)`.*`|anchor '.*'")
+	anyValue   = regexp.MustCompile("(?s)`.*`|'.*' referenced")
 	lineNumber = regexp.MustCompile(`^(yaml: )?(line \d+: )?`)
 )
 
@@ -182,8 +182,9 @@ func yamlError(err error) error {
 		switch m := unknownKey.FindStringSubmatch(rest); {
 		case m != nil:
 			rest = fmt.Sprintf("unknown key %s", quote(m[1]))
-		case strings.HasPrefix(rest, "key "):
-			rest = strings.ReplaceAll(typeName.ReplaceAllString(rest, ""), "already set", "stands there twice")
+		case strings.Contains(rest, " already set in "):
+			rest, _, _ = strings.Cut(rest, " already set in ")
+			rest += " stands there twice"
 		default:
 			rest = hideValues(rest)
 		}
@@ -206,6 +207,6 @@ func plainError(err error) error {
 }
 
 func hideValues(s string) string {
-	s = anyValue.ReplaceAllString(s, "(value)")
+	s = anyValue.ReplaceAllString(s, "(a value)")
 	return typeName.ReplaceAllString(s, "")
 }
