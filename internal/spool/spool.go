@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package spool is the queue between the scraper and the senders: one FIFO of
-// scrapes and, for each endpoint, a cursor into it. This form keeps the queue in
-// memory; the durable one has the same functions.
 package spool
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -21,19 +20,46 @@ import (
 // same; only a crash loses it.
 var ErrNotDurable = errors.New("the scrape is in memory only")
 
-// Options of a spool. The zero value of a limit means none.
+// ErrLocked is wrapped by Open's error when another process has the directory.
+var ErrLocked = errors.New("another process uses this directory")
+
+// ErrClosed is what a closed spool answers.
+var ErrClosed = errors.New("the spool is closed")
+
+const (
+	// segmentBytes and segmentAge end a segment.
+	segmentBytes = 1 << 20
+	segmentAge   = time.Hour
+	// defaultRing is RingBytes where that is 0.
+	defaultRing = 2 << 20
+	// patience is how long Append, Begin and Ack wait for the disk at most.
+	patience = 2 * time.Second
+	// retryAfter is when a write that failed is made again if no scrape comes before.
+	retryAfter = 5 * time.Second
+	// unclaimedFor is how long a cursor is kept that no endpoint claims.
+	unclaimedFor = 7 * 24 * time.Hour
+)
+
+// Options of a spool. The zero value of MaxBytes and MaxAge means no limit.
 type Options struct {
 	// MaxBytes caps what the spool takes on disk; the oldest segment goes first.
 	MaxBytes int64
-	// MaxAge drops segments whose newest scrape is older.
+	// MaxAge drops segments whose newest scrape is older than that, seen from the
+	// newest of all.
 	MaxAge time.Duration
-	// RingBytes caps the memory ring that holds scrapes while the disk refuses them.
+	// RingBytes caps the memory ring that holds scrapes while the disk refuses
+	// them; 0 means 2 MiB.
 	RingBytes int
 	// Instance is the host's name in the series; a stored spool of another
 	// instance and another engine is set aside as foreign.
 	Instance string
 	// Log takes what an operator must know: damage, evictions, a refusing disk.
 	Log logrus.FieldLogger
+
+	// The rest is the tests': hook sees each file operation before it is made.
+	hook     func(op, path string) error
+	patience time.Duration
+	now      func() time.Time
 }
 
 // Endpoint names a claim to a cursor. URL carries no user info; a hash is stored.
@@ -58,165 +84,312 @@ type Backlog struct {
 	Oldest int64
 }
 
-// Spool is the queue. Append is for one goroutine; each Cursor is for one other.
-type Spool struct {
-	mu      sync.Mutex
-	scrapes []*series.Scrape
-	cursors []*Cursor
+// segment is one file of the log. Its fields but size do not change, and the file
+// is read at most up to size.
+type segment struct {
+	header
+	path string
+	// size is what of the file is known to be on disk.
+	size int64
+	// epoch counts the clock marks up to this segment's own.
+	epoch uint64
+	// noted is the offset up to which damage was logged.
+	noted int64
 }
 
-// Open opens or creates the spool in dir.
-func Open(dir string, o Options) (*Spool, error) { return &Spool{}, nil }
+// Spool is the queue. Append is for one goroutine; each Cursor is for one other.
+type Spool struct {
+	o   Options
+	log logrus.FieldLogger
+	fs  fileOps
+	// dir is where the files of this format version lie; "" for a spool without a disk.
+	dir    string
+	lock   *os.File
+	intern interner
+	writer writer
+
+	mu   sync.Mutex
+	segs []*segment
+	ring ring
+	col  column
+	// next is the sequence number of the next scrape, total the number of samples
+	// in all scrapes before it.
+	next, total uint64
+	// durable is the last scrape on disk, durableCum the samples up to its end.
+	durable, durableCum uint64
+	// visible is the last scrape that may be sent, failed the last one that was
+	// written in vain.
+	visible, failed uint64
+	lastTime        int64
+	// epoch counts the times that the clock was set back.
+	epoch uint64
+	// err is why scrapes do not reach the disk, cursorErr why cursors do not.
+	err, cursorErr error
+	// stuck: the disk has kept somebody waiting longer than patience, and nothing
+	// has moved since.
+	stuck bool
+	// gaps are scrapes that never reached the disk.
+	gaps []gap
+
+	cursors []*Cursor
+	// claimed: Claim was called. Before that every stored cursor counts as claimed.
+	claimed bool
+	// orphans counts cursors whose entry in the cursor file is damaged.
+	orphans int
+	state   state
+	file    cursorFile
+	trash   []rubbish
+	// aside are another host's segments, and what they take.
+	aside      []string
+	asideBytes int64
+	// identified: the engine's daemon_id is known.
+	identified bool
+	// overflowing: the ring lost scrapes since it was last written out.
+	overflowing bool
+
+	closing  bool
+	wake     chan struct{}
+	progress chan struct{}
+	done     chan struct{}
+}
+
+// gap is a range of the cumulative count that never reached the disk.
+type gap struct {
+	from, to uint64
+	why      series.Loss
+}
+
+func newSpool(o Options) *Spool {
+	s := &Spool{o: o, log: o.Log, fs: fileOps{hook: o.hook}}
+	if s.log == nil {
+		l := logrus.New()
+		l.SetOutput(discard{})
+		s.log = l
+	}
+	if s.o.RingBytes <= 0 {
+		s.o.RingBytes = defaultRing
+	}
+	if s.o.patience <= 0 {
+		s.o.patience = patience
+	}
+	if s.o.now == nil {
+		s.o.now = time.Now
+	}
+	s.next = 1
+	s.wake = make(chan struct{}, 1)
+	s.progress = make(chan struct{})
+	s.done = make(chan struct{})
+	s.writer.s = s
+	return s
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// Open opens or creates the spool in dir. What is damaged in it is counted and
+// logged, and keeps it from opening in no case; an error means that the directory
+// cannot be used at all, or not now (ErrLocked). OpenMemory is what remains then.
+func Open(dir string, o Options) (*Spool, error) {
+	s := newSpool(o)
+	if err := s.recover(dir); err != nil {
+		if s.lock != nil {
+			s.lock.Close()
+		}
+		s.file.close()
+		return nil, fmt.Errorf("open the spool in %s: %w", dir, err)
+	}
+	go s.run()
+	return s, nil
+}
+
+// OpenMemory gives a spool without a disk: scrapes wait in the memory ring alone,
+// and Append's errors and Err say why, which is the error of Open.
+func OpenMemory(why error, o Options) *Spool {
+	s := newSpool(o)
+	s.err = fmt.Errorf("%w: %w", ErrNotDurable, why)
+	close(s.done)
+	return s
+}
 
 // Append stores a scrape and returns its position. When err is nil it is on disk
 // and synced; when err wraps ErrNotDurable it is in the memory ring. The scrape is
-// copied, its Series pointers are kept.
+// copied, its Series pointers are kept, or replaced by an older one that stands
+// for an equal series.
 func (s *Spool) Append(sc *series.Scrape) (series.Position, error) {
-	c := *sc
-	c.Series = append([]*series.Series(nil), sc.Series...)
-	c.Values = append([]float64(nil), sc.Values...)
-	c.Starts = append([]int64(nil), sc.Starts...)
-	c.Histograms = append([]series.Histogram(nil), sc.Histograms...)
-	c.Exemplars = append([]series.Exemplar(nil), sc.Exemplars...)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.scrapes = append(s.scrapes, &c)
-	for _, k := range s.cursors {
-		k.appended += uint64(c.Len())
+	if s.closing {
+		s.mu.Unlock()
+		return series.Position{}, ErrClosed
+	}
+	e := s.ring.take()
+	e.seq, e.cum, e.time, e.busy = s.next, s.total, sc.Time, false
+	if e.mark = s.lastTime != 0 && sc.Time <= s.lastTime; e.mark {
+		s.epoch++
+	}
+	e.epoch = s.epoch
+	before := s.col.canon
+	e.series = s.col.of(sc.Series, &s.intern)
+	e.values = append(e.values[:0], sc.Values...)
+	e.starts = append(e.starts[:0], sc.Starts...)
+	e.histograms = append(e.histograms[:0], sc.Histograms...)
+	for i := range e.histograms {
+		e.histograms[i].Series = s.intern.lookup(e.histograms[i].Series, true)
+	}
+	e.exemplars = append(e.exemplars[:0], sc.Exemplars...)
+	s.next++
+	s.total += uint64(e.len())
+	s.lastTime = sc.Time
+	s.ring.push(e)
+	s.overflow()
+	if !s.identified && (s.state.heldUntil != 0 || !sameColumn(before, e.series)) {
+		s.identify(e)
+	}
+	if s.dir == "" {
+		err := s.err
+		s.release(e.seq)
+		s.mu.Unlock()
+		return series.Position{Scrape: e.seq}, err
+	}
+	seq := e.seq
+	s.kick()
+	err := s.await(func() (bool, error) {
+		switch {
+		case s.durable >= seq:
+			return true, nil
+		case s.failed >= seq:
+			return true, s.err
+		}
+		return false, nil
+	})
+	if err != nil {
+		s.release(seq)
+	}
+	s.mu.Unlock()
+	return series.Position{Scrape: seq}, err
+}
+
+// release lets readers have the scrapes up to that one.
+func (s *Spool) release(seq uint64) {
+	if seq > s.visible {
+		s.visible = seq
+		s.trim()
+		s.changed()
+	}
+}
+
+// await is called with the lock held and gives it up while it waits for the disk.
+// It returns an error that wraps ErrNotDurable when its patience ends.
+func (s *Spool) await(ready func() (bool, error)) error {
+	var timer *time.Timer
+	for {
+		if ok, err := ready(); ok {
+			return err
+		}
+		if s.stuck {
+			return fmt.Errorf("%w: the disk does not answer", ErrNotDurable)
+		}
+		if timer == nil {
+			timer = time.NewTimer(s.o.patience)
+			defer timer.Stop()
+		}
+		progress := s.progress
+		s.mu.Unlock()
 		select {
-		case k.changed <- struct{}{}:
+		case <-progress:
+			s.mu.Lock()
+		case <-timer.C:
+			s.mu.Lock()
+			if ok, err := ready(); ok {
+				return err
+			}
+			if !s.stuck {
+				s.stuck = true
+				s.log.Warn("the disk does not answer; scrapes wait in memory")
+			}
+		}
+	}
+}
+
+// kick wakes the goroutine that owns the disk.
+func (s *Spool) kick() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// changed tells every cursor.
+func (s *Spool) changed() {
+	for _, c := range s.cursors {
+		select {
+		case c.changedCh <- struct{}{}:
 		default:
 		}
 	}
-	return series.Position{Scrape: uint64(len(s.scrapes))}, nil
 }
 
-// Claim gives each endpoint its cursor, in the order given: a stored one by name,
-// else by an identical URL; if then one endpoint and one stored cursor remain,
-// they belong together. Any other endpoint starts behind the newest scrape. It is
-// called again when the endpoints change; a cursor keeps its identity.
-func (s *Spool) Claim(eps []Endpoint) ([]*Cursor, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out []*Cursor
-	for _, e := range eps {
-		c := &Cursor{s: s, name: e.Name, changed: make(chan struct{}, 1)}
-		c.pos = series.Position{Scrape: uint64(len(s.scrapes)) + 1}
-		out = append(out, c)
+// trim lets go of scrapes that nobody will read from memory any more.
+func (s *Spool) trim() {
+	least := s.visible + 1
+	for _, c := range s.cursors {
+		if c.claimed && c.pos.Scrape < least {
+			least = c.pos.Scrape
+		}
 	}
-	s.cursors = out
-	return out, nil
+	n, bytes := 0, s.ring.bytes
+	for _, e := range s.ring.entries {
+		if s.dir != "" && e.seq > s.durable || e.seq > s.visible {
+			break
+		}
+		if e.seq >= least && (s.dir == "" || len(s.ring.entries)-n <= tailScrapes && bytes <= tailBytes) {
+			break
+		}
+		n++
+		bytes -= e.size
+	}
+	if n > 0 {
+		s.ring.drop(n)
+	}
 }
 
 // Err is nil while scrapes reach the disk; otherwise it says why they do not.
-func (s *Spool) Err() error { return nil }
+func (s *Spool) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.err != nil:
+		return s.err
+	case s.stuck:
+		return fmt.Errorf("%w: the disk does not answer", ErrNotDurable)
+	case s.cursorErr != nil:
+		return fmt.Errorf("write the cursors: %w", s.cursorErr)
+	}
+	return nil
+}
 
 // Close syncs and closes the spool. It returns at ctx's deadline whether or not
 // the disk answers.
-func (s *Spool) Close(ctx context.Context) error { return nil }
-
-// Cursor is one endpoint's place in the queue.
-type Cursor struct {
-	s        *Spool
-	name     string
-	pos      series.Position
-	appended uint64
-	tally    series.Tally
-	inflight series.Position
-	changed  chan struct{}
-}
-
-// Name is the endpoint's name.
-func (c *Cursor) Name() string { return c.name }
-
-// Changed receives after something was appended or evicted. It never closes.
-func (c *Cursor) Changed() <-chan struct{} { return c.changed }
-
-// Position is where the next unacknowledged sample stands.
-func (c *Cursor) Position() series.Position {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	return c.pos
-}
-
-// Read fills b with consecutive scrapes from that position on, merged by series,
-// within the limits and never across a clock mark. Nothing there is no error:
-// b.To is then b.From. Reading does not move the cursor. b and its memory are
-// valid until the next Read with it.
-func (c *Cursor) Read(b *series.Batch, from series.Position, lim Limits) error {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	*b = series.Batch{From: from, To: from}
-	index := map[*series.Series]int{}
-	for ; b.To.Scrape <= uint64(len(c.s.scrapes)); b.To = (series.Position{Scrape: b.To.Scrape + 1}) {
-		sc := c.s.scrapes[b.To.Scrape-1]
-		if len(b.Times) > 0 && (lim.Before != 0 && sc.Time >= lim.Before || sc.Time <= b.Times[len(b.Times)-1]) {
-			return nil
+func (s *Spool) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
+	s.kick()
+	select {
+	case <-s.done:
+	case <-ctx.Done():
+		return fmt.Errorf("close the spool: the disk does not answer: %w", context.Cause(ctx))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.cursors {
+		if c.reading.TryLock() {
+			c.reader.close()
+			c.reading.Unlock()
 		}
-		if lim.Scrapes > 0 && len(b.Times) == lim.Scrapes || lim.Samples > 0 && b.Samples >= lim.Samples {
-			return nil
-		}
-		b.Times = append(b.Times, sc.Time)
-		for i := int(b.To.Ordinal); i < len(sc.Series); i++ {
-			if lim.Samples > 0 && b.Samples == lim.Samples {
-				b.To.Ordinal = uint32(i)
-				return nil
-			}
-			r, ok := index[sc.Series[i]]
-			if !ok {
-				r = len(b.Rows)
-				index[sc.Series[i]] = r
-				b.Rows = append(b.Rows, series.Row{Series: sc.Series[i]})
-			}
-			smp := series.Sample{T: sc.Time, V: sc.Values[i]}
-			if len(sc.Starts) > 0 {
-				smp.Start = sc.Starts[i]
-			}
-			b.Rows[r].Samples = append(b.Rows[r].Samples, smp)
-			b.Samples++
-		}
+	}
+	if err := errors.Join(s.err, s.cursorErr); err != nil && s.dir != "" {
+		return fmt.Errorf("close the spool: %w", err)
 	}
 	return nil
 }
-
-// Begin notes, unsynced, that the range up to that position is about to be sent:
-// after a crash InFlight tells it, and while it is in flight evicting its segment
-// does not count it as lost.
-func (c *Cursor) Begin(to series.Position) error { c.inflight = to; return nil }
-
-// InFlight is the end of the range that was in flight when the process last
-// ended, until the first Begin or Ack.
-func (c *Cursor) InFlight() (series.Position, bool) { return series.Position{}, false }
-
-// Ack moves the cursor to that position, which lies at or behind it, and adds
-// what became of the samples in between. Samples that the tally leaves out are an
-// error. The move is persisted with the tally.
-func (c *Cursor) Ack(to series.Position, t series.Tally) error {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	c.pos, c.inflight = to, series.Position{}
-	c.tally.Add(t)
-	return nil
-}
-
-// Backlog is what waits beyond the cursor.
-func (c *Cursor) Backlog() Backlog {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	var b Backlog
-	for i := c.pos.Scrape; i <= uint64(len(c.s.scrapes)); i++ {
-		if b.Oldest == 0 {
-			b.Oldest = c.s.scrapes[i-1].Time
-		}
-		b.Scrapes++
-		b.Samples += uint64(c.s.scrapes[i-1].Len())
-	}
-	return b
-}
-
-// Tally is what became of the cursor's samples since it was made, and Appended
-// how many there were, both over restarts.
-func (c *Cursor) Tally() series.Tally { return c.tally }
-
-// Appended counts the samples appended since the cursor was made, over restarts.
-func (c *Cursor) Appended() uint64 { return c.appended }

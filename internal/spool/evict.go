@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spool
+
+import (
+	"errors"
+	"os"
+	"syscall"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/series"
+)
+
+// maxGaps bounds what is remembered of ranges that were lost.
+const maxGaps = 32
+
+// pins reports whether segments are kept for the cursor. Until Claim was called
+// each stored cursor may still be claimed.
+func (s *Spool) pins(c *Cursor) bool { return c.claimed || !s.claimed }
+
+// makeRoom decides, with the lock held, which segments go: those that every
+// endpoint has acknowledged, then the oldest ones past a limit.
+func (s *Spool) makeRoom() {
+	for s.removable() > 1 && s.acknowledged() {
+		s.discard(1)
+	}
+	if age := s.o.MaxAge.Milliseconds(); age > 0 {
+		// A segment's newest scrape is no newer than the first one behind it.
+		for s.removable() > 1 && max(s.segs[0].time, s.segs[1].time) < s.lastTime-age {
+			s.evict(1, series.EvictedAge)
+		}
+	}
+	if s.o.MaxBytes > 0 {
+		if len(s.aside) > 0 && s.bytes() > s.o.MaxBytes {
+			for _, path := range s.aside {
+				s.trash = append(s.trash, rubbish{path: path})
+			}
+			s.aside, s.asideBytes = nil, 0
+		}
+		for s.removable() > 1 && s.bytes() > s.o.MaxBytes {
+			s.evict(1, series.EvictedSize)
+		}
+	}
+}
+
+// room does the same after a write, and reports whether there is something to remove.
+func (s *Spool) room() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.makeRoom()
+	return len(s.trash) > 0
+}
+
+// removable is the number of segments, the newest one included, which stays.
+func (s *Spool) removable() int { return len(s.segs) }
+
+func (s *Spool) bytes() int64 {
+	n := s.file.size() + s.asideBytes
+	for _, g := range s.segs {
+		n += g.size
+	}
+	return n
+}
+
+// acknowledged reports whether no endpoint needs the oldest segment.
+func (s *Spool) acknowledged() bool {
+	end := s.segs[1].first
+	for _, c := range s.cursors {
+		if s.pins(c) && c.position().Scrape < end {
+			return false
+		}
+	}
+	return true
+}
+
+// discard takes the n oldest segments out of the spool; they are removed after
+// the cursors were synced.
+func (s *Spool) discard(n int) {
+	for _, g := range s.segs[:n] {
+		s.trash = append(s.trash, rubbish{path: g.path})
+	}
+	k := copy(s.segs, s.segs[n:])
+	clear(s.segs[k:])
+	s.segs = s.segs[:k]
+}
+
+// evict discards segments that are still needed, and counts what is lost.
+func (s *Spool) evict(n int, why series.Loss) {
+	to, cum := series.Position{Scrape: s.next}, s.total
+	if n < len(s.segs) {
+		to, cum = series.Position{Scrape: s.segs[n].first}, s.segs[n].cum
+	} else if len(s.ring.entries) > 0 && s.ring.entries[0].seq > s.durable {
+		to, cum = series.Position{Scrape: s.ring.entries[0].seq}, s.ring.entries[0].cum
+	}
+	s.log.WithFields(logrus.Fields{"reason": why.String(), "path": s.segs[0].path, "samples": cum - s.segs[0].cum}).
+		Warn("the oldest scrapes are dropped before every endpoint had them")
+	s.noteGap(s.segs[0].cum, cum, why)
+	s.discard(n)
+	for _, c := range s.cursors {
+		if s.pins(c) {
+			c.lose(to, cum, why)
+		}
+	}
+	s.changed()
+}
+
+// rubbish is a file to be removed, or to be renamed to that name.
+type rubbish struct{ path, to string }
+
+// noteGap remembers why a range cannot be read. Only the newest are kept; what is
+// older counts as unreadable.
+func (s *Spool) noteGap(from, to uint64, why series.Loss) {
+	if n := len(s.gaps); n > 0 && s.gaps[n-1].to == from && s.gaps[n-1].why == why {
+		s.gaps[n-1].to = to
+		return
+	}
+	if len(s.gaps) == maxGaps {
+		s.gaps = append(s.gaps[:0], s.gaps[1:]...)
+	}
+	s.gaps = append(s.gaps, gap{from, to, why})
+}
+
+// overflow drops the oldest scrapes of the ring where it is full.
+func (s *Spool) overflow() {
+	for len(s.ring.entries) > 1 && s.ring.bytes > s.o.RingBytes {
+		e := s.ring.entries[0]
+		if e.seq > s.durable || s.dir == "" {
+			end := e.cum + uint64(e.len())
+			s.noteGap(e.cum, end, series.RingFull)
+			for _, c := range s.cursors {
+				if s.pins(c) && c.front() >= e.cum {
+					c.lose(series.Position{Scrape: e.seq + 1}, end, series.RingFull)
+				}
+			}
+			s.visible = max(s.visible, e.seq)
+			if !s.overflowing {
+				s.overflowing = true
+				s.log.Warn("the memory ring is full; its oldest scrapes are dropped")
+			}
+		}
+		s.ring.drop(1)
+	}
+}
+
+// front is the count from which on samples may be lost: those in flight and those
+// that are lost already are not.
+func (c *Cursor) front() uint64 { return max(c.cum, c.sentCum, c.lostTo) }
+
+// tidy writes the cursors that changed and removes the segments that went. Before
+// a segment is removed the cursors are synced, so that no power cut brings back a
+// cursor that points into it.
+func (s *Spool) tidy(closing bool) error {
+	s.mu.Lock()
+	trash := s.trash
+	s.trash = nil
+	must := closing || s.file.must
+	freed := len(s.file.freed)
+	s.collect(must || len(trash) > 0)
+	s.mu.Unlock()
+
+	err := s.file.write(&s.fs)
+	written := err == nil
+	if err == nil && (must || len(trash) > 0) {
+		err = s.file.sync(&s.fs)
+	}
+	var kept []rubbish
+	full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	for _, r := range trash {
+		// Where a file system has no room even to write a file over, only removing
+		// something helps.
+		if err != nil && !full {
+			kept = append(kept, r)
+			continue
+		}
+		var e error
+		if r.to != "" {
+			e = s.fs.rename(r.path, r.to)
+		} else {
+			e = s.fs.remove(r.path)
+		}
+		if e != nil && !errors.Is(e, os.ErrNotExist) {
+			kept = append(kept, r)
+			if err == nil {
+				err = e
+			}
+		}
+	}
+	s.mu.Lock()
+	s.trash = append(kept, s.trash...)
+	if written {
+		s.file.written()
+		s.file.freed = s.file.freed[freed:]
+		s.file.dirty = false
+	}
+	if err == nil && must {
+		s.file.must = false
+	}
+	for _, c := range s.cursors {
+		c.tried = max(c.tried, c.writing)
+		if written {
+			c.saved = max(c.saved, c.writing)
+		}
+	}
+	s.moved()
+	s.mu.Unlock()
+	return err
+}

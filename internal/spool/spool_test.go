@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spool
+
+import (
+	"testing"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/series"
+)
+
+func TestAppendReadAck(t *testing.T) {
+	for name, lim := range map[string]Limits{
+		"no limit":                  {},
+		"one scrape":                {Scrapes: 1},
+		"four scrapes":              {Scrapes: 4},
+		"samples within a scrape":   {Samples: 7},
+		"samples of three and more": {Samples: 33},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := mustOpen(t, dir, Options{})
+			c := mustClaim(t, s, "a")[0]
+			g := newTarget(10)
+			var all []*series.Scrape
+			for i := range 150 {
+				sc := g.next()
+				all = append(all, sc)
+				if p := mustAppend(t, s, sc); p.Scrape != uint64(i+1) {
+					t.Fatalf("scrape %d got position %v", i+1, p)
+				}
+			}
+			same(t, drain(t, c, lim), want(all...))
+			balanced(t, c)
+			if b := c.Backlog(); b.Samples != 0 || b.Scrapes != 0 {
+				t.Errorf("backlog after draining: %+v", b)
+			}
+			if got := c.Tally().Delivered; got != 1500 {
+				t.Errorf("delivered %d", got)
+			}
+		})
+	}
+}
+
+func TestReopen(t *testing.T) {
+	dir := t.TempDir()
+	g := newTarget(10)
+	var all []*series.Scrape
+	got := received{}
+	for round := range 5 {
+		s := mustOpen(t, dir, Options{})
+		c := mustClaim(t, s, "a")[0]
+		if round > 0 {
+			if want := uint64(round * 200); c.Appended() != want {
+				t.Fatalf("round %d: appended %d, want %d", round, c.Appended(), want)
+			}
+			if b := c.Backlog(); b.Samples != 100 || b.Scrapes != 10 || b.Oldest != all[len(all)-10].Time {
+				t.Errorf("round %d: %+v", round, b)
+			}
+		}
+		for range 20 {
+			sc := g.next()
+			all = append(all, sc)
+			mustAppend(t, s, sc)
+		}
+		for waiting := c.Backlog().Scrapes; waiting > 10; waiting = c.Backlog().Scrapes {
+			var b series.Batch
+			if err := c.Read(&b, c.Position(), Limits{Scrapes: int(waiting - 10)}); err != nil {
+				t.Fatal(err)
+			}
+			got.add(t, &b)
+			if err := c.Ack(b.To, series.Tally{Delivered: uint64(b.Samples)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		balanced(t, c)
+		closeSpool(t, s)
+	}
+	same(t, got, want(all[:len(all)-10]...))
+}
