@@ -83,22 +83,24 @@ func idleState(invalid error, warnings []config.Warning) telemetry.State {
 func (r *running) state() telemetry.EndpointState {
 	st, tally, backlog := r.sender.Load().Status(), r.cursor.Tally(), r.cursor.Backlog()
 	e := telemetry.EndpointState{
-		Name:          st.Name,
-		URL:           st.URL,
-		Protocol:      st.Protocol.String(),
-		LastError:     st.LastError,
-		LastErrorTime: st.LastErrorTime,
-		LastSuccess:   st.LastSuccess,
-		NextAttempt:   st.NextAttempt,
-		Backlog:       telemetry.Backlog{Scrapes: backlog.Scrapes, Samples: backlog.Samples, Bytes: backlog.Bytes},
-		Appended:      r.cursor.Appended(),
-		Delivered:     tally.Delivered,
-		Lost:          tally.Lost,
-		Retried:       st.Retries,
-		Unconfirmed:   st.Unconfirmed,
-		RequestTime:   telemetry.Secs(st.Duration),
-		SentBytes:     st.WireBytes,
-		Phase:         telemetry.Idle,
+		Name:            st.Name,
+		URL:             st.URL,
+		Protocol:        st.Protocol.String(),
+		LastError:       st.LastError,
+		LastErrorTime:   st.LastErrorTime,
+		LastSuccess:     st.LastSuccess,
+		NextAttempt:     st.NextAttempt,
+		Backlog:         telemetry.Backlog{Scrapes: backlog.Scrapes, Samples: backlog.Samples, Bytes: backlog.Bytes},
+		Appended:        r.cursor.Appended(),
+		Delivered:       tally.Delivered,
+		Lost:            tally.Lost,
+		Retried:         st.RetriedSamples,
+		Failures:        st.Failures,
+		CredentialError: st.CredentialError,
+		Unconfirmed:     st.Unconfirmed,
+		RequestTime:     telemetry.Secs(st.Duration),
+		SentBytes:       st.WireBytes,
+		Phase:           telemetry.Idle,
 	}
 	if backlog.Oldest != 0 {
 		e.Backlog.Oldest = time.UnixMilli(backlog.Oldest)
@@ -115,15 +117,14 @@ func (r *running) state() telemetry.EndpointState {
 	switch st.State {
 	case remotewrite.StateRefusing:
 		e.Phase = telemetry.Refusing
-	case remotewrite.StateBackingOff, remotewrite.StateClock:
+	case remotewrite.StateClock:
+		e.Phase = telemetry.Clock
+	case remotewrite.StateBackingOff:
 		e.Phase = telemetry.Waiting
 	default:
 		if backlog.Samples > 0 {
 			e.Phase = telemetry.Sending
 		}
-	}
-	if st.LastErrorTime.After(st.LastSuccess) {
-		e.Failures = 1
 	}
 	return e
 }

@@ -53,8 +53,10 @@ type Status struct {
 	// CredentialError is what is wrong with a certificate, a CA or a credential;
 	// empty once the receiver has answered.
 	CredentialError string
-	// LastSuccess is when a request was last accepted.
+	// LastSuccess is when a request was last accepted, Failures how many attempts
+	// since then were not.
 	LastSuccess time.Time
+	Failures    int
 	// NewestSent is the latest timestamp that was delivered, in milliseconds; 0
 	// for none.
 	NewestSent int64
@@ -71,8 +73,9 @@ type Status struct {
 // Counts grow only.
 type Counts struct {
 	byCode map[requestKey]uint64
-	// Retries counts attempts that repeated an earlier one.
-	Retries uint64
+	// Retries counts attempts that repeated an earlier one, RetriedSamples the
+	// samples in them.
+	Retries, RetriedSamples uint64
 	// WireBytes and RawBytes count bodies after and before compression, of all
 	// attempts; SentSamples the samples in them.
 	WireBytes, RawBytes, SentSamples uint64
@@ -126,6 +129,7 @@ func (s *Sender) record(r *request, a *answer, v verdict, now time.Time) {
 	st.Attempts++
 	if r.attempted {
 		st.Retries++
+		st.RetriedSamples += uint64(r.samples)
 	}
 	r.attempted = true
 	st.Protocol = r.proto
@@ -135,7 +139,10 @@ func (s *Sender) record(r *request, a *answer, v verdict, now time.Time) {
 	st.Duration += a.took
 	st.LastDuration = a.took
 	st.RequestSize = s.learned.MaxBytes
-	if v != delivered {
+	if v == delivered {
+		st.Failures = 0
+	} else {
+		st.Failures++
 		st.LastError, st.LastErrorTime = a.text, now
 	}
 	if a.local {

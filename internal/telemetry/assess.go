@@ -142,12 +142,18 @@ func (s *State) assessEndpoint(e *EndpointState) {
 	if e.NextAttempt.After(s.Time) {
 		next = "; next attempt in " + words.Span(e.NextAttempt.Sub(s.Time))
 	}
+	if e.CredentialError != "" {
+		s.problem(Error, subject, e.CredentialError, "Correct the setting or the file; files are read again for each request.")
+	}
 	switch {
 	case e.Phase == Refusing:
 		s.problem(Error, subject, "the receiver refuses: "+e.LastError+waiting+next,
 			"Check the credentials, the tenant and the path of "+e.URL+". One scrape is tried at a time until one is accepted.")
 	case e.Failures > 0:
 		s.problem(Error, subject, e.LastError+waiting+next, s.endpointHint(e))
+	case e.Phase == Clock:
+		s.problem(Warning, subject, "waits for this host's clock, which is behind what waits"+waiting,
+			"Samples from the future harm other hosts at the receiver. Set the clock; sending goes on by itself.")
 	case e.Backlog.Age.Duration() > slowBacklog:
 		s.problem(Warning, subject, "catching up"+waiting, "It drains by itself; MAX_SAMPLES_PER_SECOND or the receiver sets the pace.")
 	}

@@ -207,6 +207,6 @@ func full() State {
 	for r := range s.Endpoints[0].Lost {
 		s.Endpoints[0].Lost[r] = uint64(r)
 	}
-	s.Endpoints[0].ClockOffset = 300
+	s.Endpoints[0].ClockOffset, s.Endpoints[0].CredentialError = 300, "no such file"
 	return s
 }

@@ -128,7 +128,7 @@ func (w *pageWriter) endpoint(s *State, e *EndpointState) {
 	switch {
 	case e.Phase == Refusing, e.Failures > 0:
 		class = "bad"
-	case e.Phase == Stopped:
+	case e.Phase == Clock:
 		class = "warn"
 	}
 	if e.Failures > 0 && e.Phase != Refusing {

@@ -108,12 +108,16 @@ type EndpointState struct {
 	// Protocol is the remote write version in use, "2.0" or "1.0".
 	Protocol string `json:"protocol"`
 	// Phase is what the sender is at: "idle", "sending", "waiting" (for the next
-	// attempt), "refusing" (the receiver refuses our credentials) or "stopped".
+	// attempt), "refusing" (the receiver refuses the credentials or the path) or
+	// "clock" (the host's clock is not set).
 	Phase Phase `json:"phase"`
 	// LastError is the last failure as the receiver or the network worded it, of
 	// a body the first KiB; LastErrorTime is when it came. Both outlive a success.
 	LastError     string    `json:"last_error,omitempty"`
 	LastErrorTime time.Time `json:"last_error_time,omitzero"`
+	// CredentialError is what is wrong with a certificate or a credential on this
+	// side; empty once the receiver has answered.
+	CredentialError string `json:"credential_error,omitempty"`
 	// Failures counts the failed attempts since the last success.
 	Failures int `json:"consecutive_failures"`
 	// LastSuccess is when a request was last accepted.
@@ -201,7 +205,7 @@ const (
 	Sending  Phase = "sending"
 	Waiting  Phase = "waiting"
 	Refusing Phase = "refusing"
-	Stopped  Phase = "stopped"
+	Clock    Phase = "clock"
 )
 
 // Seconds is a duration that stands in JSON as a number of seconds.

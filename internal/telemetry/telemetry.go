@@ -38,6 +38,7 @@ type Telemetry struct {
 	registry *prometheus.Registry
 	process  process
 	history  history
+	began    time.Time
 
 	// What follows belongs to the goroutine that calls Append. A series keeps its
 	// pointer for as long as it is in the stream.
@@ -63,7 +64,7 @@ func New(o Options) *Telemetry {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	t := &Telemetry{o: o, registry: prometheus.NewRegistry(), columns: map[column]*entry{}}
+	t := &Telemetry{o: o, registry: prometheus.NewRegistry(), began: o.Now(), columns: map[column]*entry{}}
 	t.registry.MustRegister(&collector{t})
 	t.put = t.append // bound once: a method value made at each scrape would be garbage
 	return t
@@ -73,6 +74,9 @@ func New(o Options) *Telemetry {
 func (t *Telemetry) snapshot() State {
 	s := t.o.State()
 	s.Time = t.o.Now()
+	if s.Started.IsZero() {
+		s.Started = t.began
+	}
 	s.Job, s.Instance = t.o.Job, t.o.Instance
 	s.Process = t.process.read()
 	if s.Endpoints == nil {
