@@ -166,7 +166,7 @@ func (s *Spool) expire(now int64) {
 			kept = append(kept, c)
 			continue
 		}
-		n := c.pending(s.total)
+		n := c.pending(s.visibleCum)
 		s.state.removed.Lost[series.EndpointRemoved] += n
 		s.file.freed = append(s.file.freed, c.pair)
 		s.file.dirty = true

@@ -104,8 +104,14 @@ func (c *cursorState) position() series.Position {
 // lost is the number of samples in front of the cursor's range that are counted.
 func (c *cursorState) lost() uint64 { return c.lostTo - c.lostFrom }
 
-// pending is the number of samples that wait, those in flight among them.
-func (c *cursorState) pending(total uint64) uint64 { return total - c.cum - c.lost() }
+// pending is the number of samples up to that count that wait, those in flight
+// among them.
+func (c *cursorState) pending(total uint64) uint64 {
+	if total < c.cum+c.lost() {
+		return 0
+	}
+	return total - c.cum - c.lost()
+}
 
 // Begin notes, unsynced, that the range up to that position is about to be sent:
 // after a crash InFlight tells it, and while it is in flight evicting its segment
@@ -319,9 +325,9 @@ func (c *Cursor) Backlog() Backlog {
 	s := c.s
 	s.mu.Lock()
 	pos := c.position()
-	b := Backlog{Samples: c.pending(s.total)}
-	if pos.Scrape < s.next {
-		b.Scrapes = s.next - pos.Scrape
+	b := Backlog{Samples: c.pending(s.visibleCum)}
+	if pos.Scrape <= s.visible {
+		b.Scrapes = s.visible + 1 - pos.Scrape
 		if c.lost() > 0 && c.resume != pos && c.resume.Scrape > c.sent.Scrape {
 			b.Scrapes -= c.resume.Scrape - c.sent.Scrape
 		}
@@ -368,7 +374,7 @@ func (c *Cursor) Tally() series.Tally {
 func (c *Cursor) Appended() uint64 {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	return c.s.total - c.created
+	return max(c.s.visibleCum, c.created) - c.created
 }
 
 // save writes the cursor to its file, as soon as the disk lets it.

@@ -279,10 +279,7 @@ func (f *cursorFile) close() {
 func (s *Spool) collect(all bool) {
 	f := &s.file
 	f.images = f.images[:0]
-	next, total := s.visible+1, s.total
-	if e := s.ring.get(next); e != nil {
-		total = e.cum
-	}
+	next, total := s.visible+1, s.visibleCum
 	add := func(pair int, encode func(generation uint64) []byte) {
 		gen := f.generations[pair] + 1
 		f.images = append(f.images, slotImage{pair, gen, encode(gen)})

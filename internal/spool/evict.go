@@ -133,7 +133,9 @@ func (s *Spool) overflow() {
 					c.lose(series.Position{Scrape: e.seq + 1}, end, series.RingFull)
 				}
 			}
-			s.visible = max(s.visible, e.seq)
+			if e.seq > s.visible {
+				s.visible, s.visibleCum = e.seq, end
+			}
 			if !s.overflowing {
 				s.overflowing = true
 				s.log.Warn("the memory ring is full; its oldest scrapes are dropped")

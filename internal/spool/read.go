@@ -33,6 +33,9 @@ func (c *Cursor) Read(b *series.Batch, from series.Position, lim Limits) error {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if from.Scrape < s.state.heldUntil {
+		return ErrHeld
+	}
 	cum, err := c.count(from)
 	if err != nil {
 		if errors.Is(err, errCorrupt) || from.Scrape == 0 {

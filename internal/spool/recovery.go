@@ -322,7 +322,8 @@ func (s *Spool) load(files []found, st *stored) error {
 			Warn("the end of the spool is missing")
 		s.next, s.total = max(s.next, st.next), max(s.total, st.total)
 	}
-	s.durable, s.durableCum, s.visible = s.next-1, s.total, s.next-1
+	s.durable, s.durableCum = s.next-1, s.total
+	s.visible, s.visibleCum = s.durable, s.durableCum
 	return nil
 }
 

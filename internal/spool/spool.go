@@ -23,6 +23,10 @@ var ErrNotDurable = errors.New("the scrape is in memory only")
 // ErrLocked is wrapped by Open's error when another process has the directory.
 var ErrLocked = errors.New("another process uses this directory")
 
+// ErrHeld is wrapped by Read's error while the backlog of another instance waits
+// for the engine's identity.
+var ErrHeld = errors.New("the backlog was written under another instance and waits for the engine's identity")
+
 // ErrClosed is what a closed spool answers.
 var ErrClosed = errors.New("the spool is closed")
 
@@ -117,10 +121,10 @@ type Spool struct {
 	next, total uint64
 	// durable is the last scrape on disk, durableCum the samples up to its end.
 	durable, durableCum uint64
-	// visible is the last scrape that may be sent, failed the last one that was
-	// written in vain.
-	visible, failed uint64
-	lastTime        int64
+	// visible is the last scrape that may be sent, visibleCum the samples up to its
+	// end, failed the last one that was written in vain.
+	visible, visibleCum, failed uint64
+	lastTime                    int64
 	// epoch counts the times that the clock was set back.
 	epoch uint64
 	// err is why scrapes do not reach the disk, cursorErr why cursors do not.
@@ -189,7 +193,9 @@ func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 // Open opens or creates the spool in dir. What is damaged in it is counted and
 // logged, and keeps it from opening in no case; an error means that the directory
-// cannot be used at all, or not now (ErrLocked). OpenMemory is what remains then.
+// cannot be used at all, or not now (ErrLocked). The spool that is returned with an
+// error is one without a disk: scrapes wait in the memory ring alone, and
+// Append's errors and Err say why.
 func Open(dir string, o Options) (*Spool, error) {
 	s := newSpool(o)
 	if err := s.recover(dir); err != nil {
@@ -197,19 +203,14 @@ func Open(dir string, o Options) (*Spool, error) {
 			s.lock.Close()
 		}
 		s.file.close()
-		return nil, fmt.Errorf("open the spool in %s: %w", dir, err)
+		err = fmt.Errorf("open the spool in %s: %w", dir, err)
+		s = newSpool(o)
+		s.err = fmt.Errorf("%w: %w", ErrNotDurable, err)
+		close(s.done)
+		return s, err
 	}
 	go s.run()
 	return s, nil
-}
-
-// OpenMemory gives a spool without a disk: scrapes wait in the memory ring alone,
-// and Append's errors and Err say why, which is the error of Open.
-func OpenMemory(why error, o Options) *Spool {
-	s := newSpool(o)
-	s.err = fmt.Errorf("%w: %w", ErrNotDurable, why)
-	close(s.done)
-	return s
 }
 
 // Append stores a scrape and returns its position. When err is nil it is on disk
@@ -272,7 +273,10 @@ func (s *Spool) Append(sc *series.Scrape) (series.Position, error) {
 // release lets readers have the scrapes up to that one.
 func (s *Spool) release(seq uint64) {
 	if seq > s.visible {
-		s.visible = seq
+		s.visible, s.visibleCum = seq, s.total
+		if e := s.ring.get(seq + 1); e != nil {
+			s.visibleCum = e.cum
+		}
 		s.trim()
 		s.changed()
 	}

@@ -156,7 +156,7 @@ func (s *Spool) advance(seg *segment, isNew bool, size int64, seq, cum uint64) {
 	seg.size = size
 	s.durable, s.durableCum = max(s.durable, seq), max(s.durableCum, cum)
 	if s.visible < s.durable {
-		s.visible = s.durable
+		s.visible, s.visibleCum = s.durable, s.durableCum
 		s.changed()
 	}
 	s.trim()
