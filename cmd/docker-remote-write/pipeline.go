@@ -58,18 +58,20 @@ func openPipeline(cfg *config.Config, warnings []config.Warning, log *logging.Lo
 		p.notes = append(p.notes, w.String())
 	}
 	var err error
-	p.spool, err = spool.Open(cfg.DataDir, spool.Options{
+	o := spool.Options{
 		MaxBytes:  cfg.SpoolMaxBytes,
 		MaxAge:    cfg.SpoolMaxAge,
 		RingBytes: ringBytes,
 		Instance:  cfg.Instance,
 		Log:       log,
-	})
-	if p.spool == nil {
-		return nil, err
 	}
-	if err != nil {
+	switch p.spool, err = spool.Open(cfg.DataDir, o); {
+	case errors.Is(err, spool.ErrLocked):
+		// Two of us would send every series twice.
+		return nil, fmt.Errorf("DATA_DIR=%s: %w; give each process a directory of its own", cfg.DataDir, err)
+	case err != nil:
 		log.WithError(err).Error("scrapes are kept in memory only")
+		p.spool = spool.OpenMemory(err, o)
 	}
 	memory, err := remotewrite.OpenMemory(filepath.Join(cfg.DataDir, "receivers.json"))
 	if err != nil {
@@ -88,6 +90,7 @@ func openPipeline(cfg *config.Config, warnings []config.Warning, log *logging.Lo
 		return nil, errors.Join(err, p.close(context.Background()))
 	}
 	p.loop = scrape.NewLoop(p.scraper)
+	p.senders.watch()
 	return p, nil
 }
 

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"sync"
@@ -22,16 +23,15 @@ type senders struct {
 	spool  *spool.Spool
 	memory *remotewrite.Memory
 	log    *logging.Logger
-	file   string
 
-	mu       sync.Mutex
-	cfg      *config.Config
-	running  []*running
-	loaded   time.Time
-	refused  string // why the newest CONFIG_FILE was not taken over
-	stopped  bool
-	stopping chan struct{}
-	watched  sync.WaitGroup
+	mu      sync.Mutex
+	cfg     *config.Config
+	running []*running
+	loaded  time.Time
+	refused string // why the newest CONFIG_FILE was not taken over
+	stopped bool
+	unwatch context.CancelFunc
+	watched sync.WaitGroup
 }
 
 // running is one endpoint at work.
@@ -45,7 +45,7 @@ type running struct {
 }
 
 func newSenders(s *spool.Spool, m *remotewrite.Memory, cfg *config.Config, log *logging.Logger) *senders {
-	return &senders{spool: s, memory: m, cfg: cfg, log: log, file: cfg.ConfigFile, stopping: make(chan struct{})}
+	return &senders{spool: s, memory: m, cfg: cfg, log: log, unwatch: func() {}}
 }
 
 // set makes the endpoints those of the list. A sender whose endpoint is as it was
@@ -73,17 +73,19 @@ func (s *senders) set(endpoints []config.Endpoint) error {
 		return fmt.Errorf("claim the endpoints' cursors: %w", err)
 	}
 	var now []*running
+	var errs []error
 	for i, e := range endpoints {
 		r := kept[e.Name]
 		if r == nil {
 			if r, err = s.start(e, cursors[i]); err != nil {
-				return err
+				errs = append(errs, err)
+				continue
 			}
 		}
 		now = append(now, r)
 	}
 	s.running, s.loaded = now, time.Now()
-	return nil
+	return errors.Join(errs...)
 }
 
 func find(endpoints []config.Endpoint, name string) int {
@@ -186,10 +188,8 @@ func (s *senders) flush(ctx context.Context) {
 // stop ends all senders; a request in flight is cut off and sent again at the
 // next start.
 func (s *senders) stop() {
+	s.unwatch()
 	s.mu.Lock()
-	if !s.stopped {
-		close(s.stopping)
-	}
 	s.stopped = true
 	for _, r := range s.running {
 		r.cancel()

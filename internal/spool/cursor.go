@@ -147,12 +147,16 @@ func (c *Cursor) Begin(to series.Position) error {
 	return nil
 }
 
-// InFlight is the end of the range that was in flight when the process last
-// ended, until the first Begin or Ack.
+// InFlight is the end of the range that Begin named last, if no Ack has followed:
+// the answer is unknown, in the process before this one, or of a sender before
+// this one.
 func (c *Cursor) InFlight() (series.Position, bool) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	return c.crashed, c.hasCrashed
+	if c.hasCrashed {
+		return c.crashed, true
+	}
+	return c.sent, c.sentCum > c.cum
 }
 
 // Ack moves the cursor to that position, which lies at or behind it, and adds
