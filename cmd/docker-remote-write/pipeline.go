@@ -71,7 +71,6 @@ func openPipeline(cfg *config.Config, warnings []config.Warning, log *logging.Lo
 		return nil, fmt.Errorf("DATA_DIR=%s: %w; give each process a directory of its own", cfg.DataDir, err)
 	case err != nil:
 		log.WithError(err).Error("scrapes are kept in memory only")
-		p.spool = spool.OpenMemory(err, o)
 	}
 	memory, err := remotewrite.OpenMemory(filepath.Join(cfg.DataDir, "receivers.json"))
 	if err != nil {
