@@ -11,9 +11,6 @@ import (
 )
 
 const (
-	// narrowAfter is the number of failures in a row after which a request is
-	// made smaller.
-	narrowAfter = 3
 	// poisonAfter is how long a scrape gets 5xx before the one behind it is tried.
 	poisonAfter = time.Hour
 	// firstPace is the delay after a refusal on an endpoint that accepts nothing.
@@ -112,9 +109,9 @@ func (s *Sender) delivered(r *request, a *answer, now time.Time) {
 	}
 	s.enc.accepted(now.UnixMilli())
 	s.prove(r.proto, now)
-	s.window.widen(r)
+	s.window.Widen(r.scrapes, r.to.Ordinal != 0)
 	s.grow(r, now)
-	s.opened()
+	ease := s.opened()
 	t := r.dropped
 	t.Delivered = uint64(r.samples)
 	unconfirmed := 0
@@ -123,18 +120,25 @@ func (s *Sender) delivered(r *request, a *answer, now time.Time) {
 	}
 	s.arrivedAtReceiver(r, unconfirmed, now)
 	s.ack(r.to, t)
-	if d := Pace(r.samples, s.o.RateLimit); d > 0 && s.cursor.Backlog().Scrapes > 0 {
-		s.retryAt = now.Add(d - a.took)
+	if d := max(Pace(r.samples, s.o.RateLimit)-a.took, ease); d > 0 && s.cursor.Backlog().Scrapes > 0 {
+		s.retryAt = now.Add(d)
 	}
 }
 
-// opened forgets what an endpoint that accepts nothing had earned.
-func (s *Sender) opened() {
+// opened forgets what an endpoint that accepts nothing had earned. It returns how
+// long to wait before more of a backlog is sent to one that had too much.
+func (s *Sender) opened() (ease time.Duration) {
 	s.refusing, s.accepted, s.pace = false, true, 0
 	s.aside.row = 0
-	s.backoff.Reset()
+	if s.overloaded {
+		ease = s.backoff.Ease(nil)
+		s.overloaded = ease > 0
+	} else {
+		s.backoff.Reset()
+	}
 	s.retryAt = time.Time{}
 	s.setState(StateOK, time.Time{})
+	return ease
 }
 
 // counted acts on a final refusal that says how much was written.
@@ -172,6 +176,7 @@ func (s *Sender) drop(r *request, loss series.Loss, now time.Time) {
 	if r.proto == V1 {
 		s.aside.row++
 	}
+	s.overloaded = false
 	s.backoff.Reset()
 	s.retryAt = time.Time{}
 	if loss != series.RefusedAfterResend {
@@ -190,6 +195,7 @@ func (s *Sender) drop(r *request, loss series.Loss, now time.Time) {
 // again acts on a failure that may pass.
 func (s *Sender) again(r *request, a *answer, now time.Time) {
 	delay := s.backoff.Next(nil)
+	s.overloaded = a.status == 429
 	if (a.status == 429 || a.status == 503) && a.retry > 0 {
 		delay = Stretch(a.retry, nil)
 	}
@@ -206,12 +212,12 @@ func (s *Sender) again(r *request, a *answer, now time.Time) {
 		// 1.0 does no better.
 		s.turn.once, s.turn.doubt, s.turn.fails = false, false, 0
 		s.req = nil
-	case s.turn.fails >= narrowAfter:
+	case s.turn.fails >= NarrowAfter:
 		s.turn.fails = 0
 		if s.doubtful(r, a) {
 			s.turn.once, s.turn.doubt = true, true
 			s.req = nil
-		} else if s.window.narrow(r) {
+		} else if s.window.Narrow(r.scrapes, r.samples) {
 			s.req = nil
 		}
 	}

@@ -24,14 +24,30 @@ type Backoff struct {
 // length. The base begins at Min and doubles with each call. random returns a
 // number in [0, 1); nil takes the process's own source.
 func (b *Backoff) Next(random func() float64) time.Duration {
-	if random == nil {
-		random = rand.Float64
-	}
 	switch {
 	case b.base == 0:
 		b.base = b.Min
 	case b.base < b.Max:
 		b.base *= 2
+	}
+	return b.stretched(random)
+}
+
+// Ease is the delay before the next request after one that was accepted by a
+// receiver which had said that it is overloaded: half as long each time, and none
+// once that is below Min. A fleet that began anew with each success would offer
+// such a receiver many times what it can take.
+func (b *Backoff) Ease(random func() float64) time.Duration {
+	if b.base /= 2; b.base < b.Min {
+		b.base = 0
+		return 0
+	}
+	return b.stretched(random)
+}
+
+func (b *Backoff) stretched(random func() float64) time.Duration {
+	if random == nil {
+		random = rand.Float64
 	}
 	// At the cap the stretch goes downwards: a fleet that met an outage together
 	// would else come back in step, every Max.

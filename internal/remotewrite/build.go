@@ -138,8 +138,8 @@ func (s *Sender) limits(pos series.Position, p Protocol) (lim spool.Limits) {
 	if s.refusing || !s.learned.proven(p) {
 		lim.Scrapes = 1
 	}
-	lim.Scrapes = tighten(lim.Scrapes, s.window.scrapes)
-	lim.Samples = tighten(lim.Samples, s.window.samples)
+	lim.Scrapes = tighten(lim.Scrapes, s.window.Scrapes)
+	lim.Samples = tighten(lim.Samples, s.window.Samples)
 	if p == V1 && s.aside.active(pos) {
 		lim.Scrapes = tighten(lim.Scrapes, s.aside.size())
 		s.endAt(&lim, pos, s.aside.until)

@@ -4,7 +4,6 @@ package remotewrite
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"math"
@@ -223,7 +222,6 @@ func newQueue(t testing.TB, nseries int) *queue {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = sp.Close(context.Background()) })
 	cs, err := sp.Claim([]spool.Endpoint{{Name: "test", URL: "http://test/"}})
 	if err != nil {
 		t.Fatal(err)

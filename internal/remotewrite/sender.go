@@ -45,7 +45,7 @@ type Sender struct {
 
 	head   series.Position // what turn is about
 	turn   turn
-	window window
+	window Window
 	aside  aside
 	poison poison
 
@@ -55,12 +55,14 @@ type Sender struct {
 	accepted bool // something was, since the last refusal
 	pace     time.Duration
 
-	backoff  Backoff
-	retryAt  time.Time // no attempt before that
-	arrived  time.Time // when what waits began to
-	idle     bool      // nothing waited when last looked
-	flushing *flush
-	notices  notices
+	backoff Backoff
+	// overloaded: the last failure was a 429, and the backoff has not eased off since.
+	overloaded bool
+	retryAt    time.Time // no attempt before that
+	arrived    time.Time // when what waits began to
+	idle       bool      // nothing waited when last looked
+	flushing   *flush
+	notices    notices
 }
 
 // turn is what was found out about the request at the head of the queue. It ends

@@ -7,38 +7,41 @@ import "github.com/docker-remote-write/docker-remote-write/internal/series"
 // minPiece is the number of samples below which a scrape is not divided further.
 const minPiece = 64
 
-// window narrows what does not get through and widens again with each success.
-// Zero fields do not limit.
-type window struct {
-	scrapes int
-	samples int
-}
+// NarrowAfter is the number of failures in a row after which a request is made
+// smaller.
+const NarrowAfter = 3
 
-// narrow makes the next request the oldest half of r: of its scrapes, and of its
-// series once it is down to one. It reports whether that is less than r.
-func (w *window) narrow(r *request) bool {
+// Window narrows what does not get through and widens again with each success.
+// Zero fields do not limit.
+type Window struct{ Scrapes, Samples int }
+
+// Narrow makes the next request the oldest half of one with that many scrapes and
+// samples: of its scrapes, and of its series once it is down to one. It reports
+// whether that is less.
+func (w *Window) Narrow(scrapes, samples int) bool {
 	switch {
-	case r.scrapes > 1:
-		w.scrapes, w.samples = r.scrapes/2, 0
-	case r.samples > minPiece:
-		w.scrapes, w.samples = 1, max(r.samples/2, minPiece)
+	case scrapes > 1:
+		w.Scrapes, w.Samples = scrapes/2, 0
+	case samples > minPiece:
+		w.Scrapes, w.Samples = 1, max(samples/2, minPiece)
 	default:
 		return false
 	}
 	return true
 }
 
-// widen doubles the window after r was accepted.
-func (w *window) widen(r *request) {
+// Widen doubles the window after a request with that many scrapes was accepted;
+// part says that it ended within a scrape.
+func (w *Window) Widen(scrapes int, part bool) {
 	switch {
-	case w.samples > 0 && r.to.Ordinal != 0:
-		w.samples *= 2
-	case w.samples > 0:
-		w.samples = 0 // the piece reached the end of its scrape
-	case w.scrapes > 0 && r.scrapes < w.scrapes:
-		w.scrapes = 0 // something else is the limit by now
-	case w.scrapes > 0:
-		w.scrapes *= 2
+	case w.Samples > 0 && part:
+		w.Samples *= 2
+	case w.Samples > 0:
+		w.Samples = 0 // the piece reached the end of its scrape
+	case w.Scrapes > 0 && scrapes < w.Scrapes:
+		w.Scrapes = 0 // something else is the limit by now
+	case w.Scrapes > 0:
+		w.Scrapes *= 2
 	}
 }
 
