@@ -25,12 +25,16 @@ export DEMO_SECONDS
 TEST_LOOPS ?= 1
 export TEST_LOOPS
 
+# What `make bench` runs, and how often, for benchstat to compare.
+BENCH ?= .
+BENCH_COUNT ?= 6
+
 STAGES = $(CURDIR)/build/stages
 stage = STAGES=$(STAGES) scripts/stage
 gotestsum = $(GO) tool gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build plugin push release test lint unit e2e soak clean
+.PHONY: help deps build plugin push release test lint unit e2e soak bench bench-peers fleet clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -74,6 +78,15 @@ e2e: ## the tests on a real engine and real receivers, as root
 
 soak: ## the random loops of the tests at length
 	TEST_LOOPS=100 $(gotestsum) -race -timeout 4h -count=1 ./...
+
+bench: ## Go benchmarks of each step, for benchstat [BENCH=regexp, BENCH_COUNT=]
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime 100ms -count $(BENCH_COUNT) -timeout 10m ./internal/...
+
+bench-peers: deps build ## this program beside Prometheus and vmagent, 15 minutes [PROMETHEUS=, VMAGENT=]
+	$(GO) run ./cmd/bench-peers -o build/bench-peers.md
+
+fleet: ## plot a simulated fleet of 10,000 hosts into docs/
+	$(GO) run ./cmd/fleet -o docs
 
 clean: ## remove what was built; what deps downloaded stays in .cache
 	rm -rf build dist

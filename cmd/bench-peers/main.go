@@ -34,8 +34,8 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.ours, "ours", "build/docker-remote-write", "this project's `program`, the very file that the plugin holds")
-	flag.StringVar(&o.prometheus, "prometheus", env("PROMETHEUS", ".cache/peers/usr/bin/prometheus"), "Prometheus `program`; $PROMETHEUS")
-	flag.StringVar(&o.vmagent, "vmagent", env("VMAGENT", ".cache/peers/usr/bin/vmagent"), "vmagent `program`; $VMAGENT")
+	flag.StringVar(&o.prometheus, "prometheus", env("PROMETHEUS", ".cache/packages/prometheus/usr/bin/prometheus"), "Prometheus `program`; $PROMETHEUS")
+	flag.StringVar(&o.vmagent, "vmagent", env("VMAGENT", ".cache/packages/victoria-metrics/usr/bin/vmagent"), "vmagent `program`; $VMAGENT")
 	flag.StringVar(&o.archive, "captures", "testdata/captures/v20.10-sequence-60x1s.tar.xz", "`archive` of recorded scrapes")
 	flag.StringVar(&o.out, "o", "", "write the tables to this `file` too")
 	flag.StringVar(&o.dir, "dir", "", "keep data and logs in this `directory` (default: a temporary one)")

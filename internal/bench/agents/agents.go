@@ -180,6 +180,26 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
+// Goroutines ends the process by SIGQUIT and counts the goroutines in what the Go
+// runtime then writes to the log.
+func (p *Process) Goroutines() (int, error) {
+	p.cmd.Process.Signal(syscall.SIGQUIT)
+	select {
+	case <-p.done:
+	case <-time.After(15 * time.Second):
+		p.Kill()
+		return 0, errors.New("did not end within 15 s of SIGQUIT")
+	}
+	raw, err := os.ReadFile(p.log.Name())
+	if err != nil {
+		return 0, err
+	}
+	if i := bytes.LastIndex(raw, []byte("SIGQUIT: quit")); i >= 0 {
+		raw = raw[i:]
+	}
+	return bytes.Count(raw, []byte("\ngoroutine ")) - bytes.Count(raw, []byte("\ngoroutine 0 ")), nil
+}
+
 // Stop asks the process to end and kills it after 15 seconds.
 func (p *Process) Stop() error {
 	p.cmd.Process.Signal(syscall.SIGTERM)

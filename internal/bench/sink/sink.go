@@ -12,6 +12,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,7 +26,7 @@ import (
 type Totals struct {
 	Requests, Bytes, Samples int
 	// OutOfOrder counts samples older than a sample of their series that came
-	// before; Repeated those of the same time.
+	// before; Repeated those that came a second time, as after a lost answer.
 	OutOfOrder, Repeated int
 	// Rejected counts requests that were answered with the status of Fail.
 	Rejected int
@@ -47,6 +48,31 @@ func (t Totals) Sub(o Totals) Totals {
 	return t
 }
 
+// recent are the times of a series' newest samples, so that one that comes again
+// is told from one that comes late.
+type recent struct {
+	times []int64
+	at    int // where the next goes once there are enough
+	last  int64
+}
+
+const recentTimes = 256
+
+// add takes a time that is newer than all before, and reports whether it is.
+func (r *recent) add(t int64) bool {
+	if len(r.times) > 0 && t <= r.last {
+		return false
+	}
+	r.last = t
+	if len(r.times) < recentTimes {
+		r.times = append(r.times, t)
+		return true
+	}
+	r.times[r.at] = t
+	r.at = (r.at + 1) % recentTimes
+	return true
+}
+
 // Sink is the receiver. It takes remote write 1.0 and 2.0, snappy only.
 type Sink struct {
 	// Addr is "127.0.0.1:port", the same over Down and Up.
@@ -58,7 +84,7 @@ type Sink struct {
 	srv     *http.Server
 	status  int
 	totals  Totals
-	newest  map[uint64]int64
+	recent  map[uint64]*recent
 	dec     decoder
 	arrived map[int]time.Time
 	resumed time.Time
@@ -70,7 +96,7 @@ type Sink struct {
 func New(sequence string, cfg *tls.Config) (*Sink, error) {
 	s := &Sink{
 		Addr: "127.0.0.1:0", tls: cfg,
-		newest: map[uint64]int64{}, arrived: map[int]time.Time{},
+		recent: map[uint64]*recent{}, arrived: map[int]time.Time{},
 		dec:     decoder{seed: maphash.MakeSeed(), name: sequence},
 		changed: make(chan struct{}),
 	}
@@ -225,11 +251,14 @@ func (s *Sink) count(wire int) {
 		s.resumed = now
 	}
 	for _, p := range s.dec.samples {
-		last, known := s.newest[p.key]
+		r := s.recent[p.key]
+		if r == nil {
+			r = &recent{}
+			s.recent[p.key] = r
+		}
 		switch {
-		case !known || p.t > last:
-			s.newest[p.key] = p.t
-		case p.t == last:
+		case r.add(p.t):
+		case slices.Contains(r.times, p.t):
 			s.totals.Repeated++
 		default:
 			s.totals.OutOfOrder++
