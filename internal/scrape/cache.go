@@ -109,7 +109,7 @@ func (c *cache) resolve(r *raw, key []byte, ls labels.Labels, f *family, st *Sta
 	if name, dup := ls.HasDuplicateLabelNames(); dup {
 		return nil, failed(Parse, "series %.200q: label %.100q stands twice", key, name)
 	}
-	name := ls.Get(labels.MetricName)
+	name := ls.Get(model.MetricNameLabel)
 	if name == "" {
 		return nil, failed(Parse, "series %.200q has no name", key)
 	}

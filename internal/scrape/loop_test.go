@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,17 +43,23 @@ func (c *canned) RoundTrip(r *http.Request) (*http.Response, error) {
 // clocked is a loop in a bubble whose wall clock can be set.
 type clocked struct {
 	*Loop
-	offset time.Duration
-	times  []int64
-	dumps  []string
+	offset atomic.Int64 // a time.Duration
+
+	mu     sync.Mutex
+	scrape []taken
+}
+
+type taken struct {
+	t    int64
+	dump string
 }
 
 func newClocked(t *testing.T, o Options, answer func() (int, string)) *clocked {
 	c := &clocked{}
 	o.Target = "unix:///m.sock"
 	// A bubble begins on 1 January 2000.
-	c.offset = time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC).Sub(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
-	o.Now = func() time.Time { return time.Now().Add(c.offset) }
+	c.offset.Store(int64(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC).Sub(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))))
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(c.offset.Load())) }
 	s := newScraper(t, o)
 	s.target.transport = &canned{answer}
 	c.Loop = NewLoop(s)
@@ -59,9 +67,21 @@ func newClocked(t *testing.T, o Options, answer func() (int, string)) *clocked {
 }
 
 func (c *clocked) add(sc *series.Scrape) error {
-	c.times = append(c.times, sc.Time)
-	c.dumps = append(c.dumps, dump(sc))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.scrape = append(c.scrape, taken{sc.Time, dump(sc)})
 	return nil
+}
+
+// seen waits until the loop sleeps and returns what it has appended.
+func (c *clocked) seen() (times []int64, dumps []string) {
+	synctest.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.scrape {
+		times, dumps = append(times, s.t), append(dumps, s.dump)
+	}
+	return times, dumps
 }
 
 // start runs the loop in the bubble and returns what stops it.
@@ -88,13 +108,14 @@ func TestLoopGrid(t *testing.T) {
 		stop := c.start(t)
 		time.Sleep(time.Minute)
 		stop()
-		if len(c.times) < 4 || len(c.times) > 6 {
-			t.Fatalf("%d scrapes in a minute at 15 s", len(c.times))
+		times, _ := c.seen()
+		if len(times) < 4 || len(times) > 6 {
+			t.Fatalf("%d scrapes in a minute at 15 s", len(times))
 		}
-		if c.times[0] != begin.UnixMilli() {
-			t.Errorf("first scrape at %d, want at once, %d", c.times[0], begin.UnixMilli())
+		if times[0] != begin.UnixMilli() {
+			t.Errorf("first scrape at %d, want at once, %d", times[0], begin.UnixMilli())
 		}
-		for _, ms := range c.times[1:] {
+		for _, ms := range times[1:] {
 			if !c.onGrid(ms) {
 				t.Errorf("%d is off the grid", ms)
 			}
@@ -104,11 +125,12 @@ func TestLoopGrid(t *testing.T) {
 		if err := c.Finish(t.Context(), true, c.add); err != nil {
 			t.Fatal(err)
 		}
-		if n := len(c.times); c.times[n-2] != end || c.times[n-1] != end+1 || !strings.HasPrefix(c.dumps[n-1], "a stale\nup 0\n") {
-			t.Errorf("end: %v %s", c.times[n-2:], c.dumps[n-1])
+		times, dumps := c.seen()
+		if n := len(times); times[n-2] != end || times[n-1] != end+1 || !strings.HasPrefix(dumps[n-1], "a stale\nup 0\n") {
+			t.Errorf("end: %v %s", times[n-2:], dumps[n-1])
 		}
-		if !slices.IsSorted(c.times) || len(slices.Compact(c.times)) != len(c.dumps) {
-			t.Errorf("times do not grow: %v", c.times)
+		if !slices.IsSorted(times) || len(slices.Compact(times)) != len(dumps) {
+			t.Errorf("times do not grow: %v", times)
 		}
 	})
 }
@@ -124,9 +146,10 @@ func TestLoopFinishWithTargetGone(t *testing.T) {
 		if err := c.Finish(t.Context(), false, c.add); err != nil {
 			t.Fatal(err)
 		}
-		n := len(c.dumps)
-		if !strings.HasPrefix(c.dumps[n-2], "up 0\n") || !strings.HasSuffix(c.dumps[n-2], "\na stale\n") || !strings.HasPrefix(c.dumps[n-1], "up stale\n") {
-			t.Errorf("%s", c.dumps[n-2:])
+		_, dumps := c.seen()
+		n := len(dumps)
+		if !strings.HasPrefix(dumps[n-2], "up 0\n") || !strings.HasSuffix(dumps[n-2], "\na stale\n") || !strings.HasPrefix(dumps[n-1], "up stale\n") {
+			t.Errorf("%s", dumps[n-2:])
 		}
 	})
 }
@@ -154,23 +177,23 @@ func TestLoopClock(t *testing.T) {
 				stop := c.start(t)
 				defer stop()
 				time.Sleep(interval + interval/2)
-				synctest.Wait()
 				// Right after a scrape, so that the next one is an interval away.
-				for n := len(c.times); n == len(c.times); synctest.Wait() {
-					time.Sleep(100 * time.Millisecond)
+				next := func() (times []int64) {
+					times, _ = c.seen()
+					for n := len(times); n == len(times); times, _ = c.seen() {
+						time.Sleep(100 * time.Millisecond)
+					}
+					return times
 				}
-				n := len(c.times)
+				n := len(next())
 				before := time.Now()
-				c.offset += tt.step
-				for n == len(c.times) {
-					time.Sleep(100 * time.Millisecond)
-					synctest.Wait()
-				}
+				c.offset.Add(int64(tt.step))
+				times := next()
 				if d := time.Since(before); d < tt.min || d > tt.max {
 					t.Errorf("next scrape after %s, want %s to %s", d, tt.min, tt.max)
 				}
-				if back := c.times[n] <= c.times[n-1]; back != tt.back {
-					t.Errorf("times %v", c.times[n-1:])
+				if back := times[n] <= times[n-1]; back != tt.back {
+					t.Errorf("times %v", times[n-1:])
 				}
 				st := c.s.Stats()
 				got := Stats{ClockWaits: st.ClockWaits, ClockSteps: st.ClockSteps, ClockJumps: st.ClockJumps}
@@ -178,9 +201,9 @@ func TestLoopClock(t *testing.T) {
 					t.Error(d)
 				}
 				time.Sleep(3 * interval)
-				synctest.Wait()
-				if last := c.times[len(c.times)-1]; !c.onGrid(last) || len(c.times) < n+3 {
-					t.Errorf("not back on the grid: %v", c.times[n:])
+				times, _ = c.seen()
+				if last := times[len(times)-1]; !c.onGrid(last) || len(times) < n+3 {
+					t.Errorf("not back on the grid: %v", times[n:])
 				}
 			})
 		})
@@ -192,23 +215,20 @@ func TestLoopUnsetClock(t *testing.T) {
 		t.Run(fmt.Sprint(set), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newClocked(t, Options{}, nil)
-				right := c.offset
-				c.offset = -30 * 365 * 24 * time.Hour
+				right := c.offset.Swap(int64(-30 * 365 * 24 * time.Hour))
 				stop := c.start(t)
 				defer stop()
 				time.Sleep(5 * time.Minute)
-				synctest.Wait()
-				if len(c.times) != 0 {
-					t.Fatalf("scraped at %v", c.times)
+				if times, _ := c.seen(); len(times) != 0 {
+					t.Fatalf("scraped at %v", times)
 				}
 				want := 5*time.Minute + time.Second
 				if set {
-					c.offset = right
+					c.offset.Store(right)
 					want = time.Second
 				}
 				time.Sleep(want)
-				synctest.Wait()
-				if len(c.times) == 0 {
+				if times, _ := c.seen(); len(times) == 0 {
 					t.Error("scraping has not begun")
 				}
 			})
@@ -239,16 +259,17 @@ func TestLoopHoldBack(t *testing.T) {
 				stop := c.start(t)
 				defer stop()
 				time.Sleep(time.Minute)
-				synctest.Wait()
-				first := time.UnixMilli(c.times[0]).Sub(began.Add(c.offset))
+				times, dumps := c.seen()
+				first := time.UnixMilli(times[0]).Sub(began.Add(time.Duration(c.offset.Load())))
 				if first != tt.first {
 					t.Errorf("first scrape after %s, want %s", first, tt.first)
 				}
 				if held := c.s.Stats().Outcomes[HeldBack]; held != uint64(tt.first/time.Second) {
 					t.Errorf("%d held back", held)
 				}
-				if len(c.times) < 2 || !strings.Contains(c.dumps[0], "up 1\n") || !strings.Contains(c.dumps[0], "series_added "+fmt.Sprint(strings.Count(c.dumps[0], "engine_daemon_"))) {
-					t.Errorf("%q", c.dumps)
+				added := "series_added " + fmt.Sprint(strings.Count(dumps[0], "engine_daemon_"))
+				if len(times) < 2 || !strings.Contains(dumps[0], "up 1\n") || !strings.Contains(dumps[0], added) {
+					t.Errorf("%q", dumps)
 				}
 			})
 		})

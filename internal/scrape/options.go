@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/relabel"
 	"github.com/sirupsen/logrus"
@@ -104,7 +105,7 @@ func TargetLabels(name, job, instance string, external labels.Labels, ls ...labe
 	for _, l := range ls {
 		b.Set(l.Name, l.Value)
 	}
-	b.Set(labels.MetricName, name)
+	b.Set(model.MetricNameLabel, name)
 	b.Set("job", job)
 	b.Set("instance", instance)
 	return b.Labels()
