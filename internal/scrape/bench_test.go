@@ -167,7 +167,7 @@ func BenchmarkFetch(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		if _, _, _, err := s.target.fetch(ctx, false); err != nil {
+		if _, _, err := s.target.fetch(ctx); err != nil {
 			b.Fatal(err)
 		}
 		cancel()

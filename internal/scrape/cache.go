@@ -57,7 +57,6 @@ const (
 	markNone marker = iota
 	markCPUs
 	markEngineInfo
-	markProcessStart
 )
 
 // entry is one label set.
@@ -284,8 +283,6 @@ func markerOf(name string) marker {
 		return markCPUs
 	case "engine_daemon_engine_info":
 		return markEngineInfo
-	case "process_start_time_seconds":
-		return markProcessStart
 	}
 	return markNone
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
+	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
@@ -28,15 +29,18 @@ type parse struct {
 	// live are the entries in out, starts their start timestamps.
 	live   []*entry
 	starts []int64
-	// rich is set when something was read that the text format cannot say.
-	rich bool
+	// script reads bodies of a known shape; replayed says that it has read this one
+	// and that live is that of the scrape before. record is what the next one is
+	// made from.
+	script   *script
+	replayed bool
+	record   record
 	// scraped, kept and added are the values of the scrape_* series; raws, entries
 	// and families count what the cache must still hold afterwards.
 	scraped, kept, added    int
 	raws, entries, families int
 	// What the target says about itself.
 	cpusZero, engineInfo bool
-	processStart         float64
 
 	family *family
 	meta   struct {
@@ -54,9 +58,9 @@ func (p *parse) begin(t int64) {
 	clear(p.live)
 	p.t = t
 	p.live, p.starts = p.live[:0], p.starts[:0]
-	p.rich = false
+	p.replayed = false
 	p.scraped, p.kept, p.added, p.raws, p.entries, p.families = 0, 0, 0, 0, 0, 0
-	p.cpusZero, p.engineInfo, p.processStart = false, false, 0
+	p.cpusZero, p.engineInfo = false, false
 	p.family, p.last, p.noStart = noFamily, nil, nil
 	p.meta.name, p.meta.pending = p.meta.name[:0], false
 }
@@ -69,7 +73,25 @@ func (p *parse) body(b []byte, f format) (err error) {
 			err = failed(Parse, "malformed %s body: %v", f, r)
 		}
 	}()
+	if p.script != nil && p.script.format == f {
+		if p.script.replay(b, p) {
+			return nil
+		}
+		p.out.Reset()
+		p.starts = p.starts[:0]
+	}
 	p.cache.use(f)
+	p.record.begin()
+	if err := p.slow(b, f); err != nil {
+		p.script = nil
+		return err
+	}
+	p.script = p.record.compile(p.script, f, b, p.out, p.starts, p)
+	return nil
+}
+
+// slow reads a body with textparse.
+func (p *parse) slow(b []byte, f format) error {
 	var tp textparse.Parser
 	switch f {
 	case formatText:
@@ -105,12 +127,28 @@ func (p *parse) body(b []byte, f format) (err error) {
 			p.meta.unit = append(p.meta.unit[:0], unit...)
 		case textparse.EntrySeries:
 			key, ts, v := tp.Series()
+			// Only the scraper says when a series ends.
+			if value.IsStaleNaN(v) {
+				v = math.Float64frombits(value.NormalNaN)
+			}
 			if err := p.sample(tp, f, key, ts != nil, v, nil, nil); err != nil {
 				return err
 			}
+			if f == formatText {
+				p.record.line(b, key, p.last.key)
+			}
 		case textparse.EntryHistogram:
 			key, ts, h, fh := tp.Histogram()
-			p.rich = true
+			// The parser checks the first one of a family only.
+			var err error
+			if h != nil {
+				err = h.Validate()
+			} else if fh != nil {
+				err = fh.Validate()
+			}
+			if err != nil {
+				return failed(Parse, "malformed %s body: histogram %.200q: %w", f, key, err)
+			}
 			if err := p.sample(tp, f, key, ts != nil, 0, h, fh); err != nil {
 				return err
 			}
@@ -141,6 +179,7 @@ func (p *parse) sample(tp textparse.Parser, f format, key []byte, stamped bool, 
 	p.scraped++
 	if stamped {
 		p.st.TimestampsIgnored++
+		p.record.ok = false
 	}
 	var r *raw
 	if p.last != nil && p.last.next != nil && p.last.next.key == string(key) {
@@ -168,9 +207,11 @@ func (p *parse) sample(tp textparse.Parser, f format, key []byte, stamped bool, 
 	}
 	if r.marker != markNone {
 		p.look(r.marker, v)
+		p.record.mark(r.marker)
 	}
 	e := r.entry
 	if e == nil {
+		p.record.skip()
 		return p.bound()
 	}
 	if p.kept++; p.kept > p.cache.o.SampleLimit {
@@ -178,6 +219,8 @@ func (p *parse) sample(tp textparse.Parser, f format, key []byte, stamped bool, 
 	}
 	if e.seen == p.cache.round {
 		p.st.Duplicates++
+		p.record.duplicates++
+		p.record.skip()
 		return nil
 	}
 	e.seen = p.cache.round
@@ -193,17 +236,23 @@ func (p *parse) sample(tp textparse.Parser, f format, key []byte, stamped bool, 
 	}
 	p.out.Series = append(p.out.Series, e.series)
 	p.out.Values = append(p.out.Values, v)
+	p.record.cols = append(p.record.cols, int32(len(p.out.Series)-1))
 	if f == formatText {
 		return nil
 	}
 	if start := p.start(tp, f); start != 0 {
-		for len(p.starts) < len(p.out.Series)-1 {
-			p.starts = append(p.starts, 0)
-		}
-		p.starts = append(p.starts, start)
+		p.addStart(len(p.out.Series)-1, start)
 	}
 	p.exemplars(tp, len(p.out.Series)-1)
 	return nil
+}
+
+// addStart sets the start timestamp of a column.
+func (p *parse) addStart(col int, start int64) {
+	for len(p.starts) < col {
+		p.starts = append(p.starts, 0)
+	}
+	p.starts = append(p.starts, start)
 }
 
 // bound keeps the number of excluded series that are remembered in proportion.
@@ -229,8 +278,7 @@ func (p *parse) start(tp textparse.Parser, f format) int64 {
 		}
 		return 0
 	}
-	p.rich = true
-	return min(st, p.t)
+	return clampStart(st, p.t)
 }
 
 // maxExemplarRunes is the limit of OpenMetrics on an exemplar's labels.
@@ -240,7 +288,6 @@ const maxExemplarRunes = exemplar.ExemplarMaxLabelSetLength
 // from -1 downwards until the number of float samples is final.
 func (p *parse) exemplars(tp textparse.Parser, index int) {
 	for tp.Exemplar(&p.exemplar) {
-		p.rich = true
 		e := p.exemplar
 		p.exemplar = exemplar.Exemplar{}
 		if !e.HasTs {
@@ -265,10 +312,6 @@ func (p *parse) look(m marker, v float64) {
 		p.cpusZero = v == 0
 	case markEngineInfo:
 		p.engineInfo = true
-	case markProcessStart:
-		if !math.IsNaN(v) {
-			p.processStart = v
-		}
 	}
 }
 

@@ -235,6 +235,11 @@ func TestCaptures(t *testing.T) {
 			ct, body := capture(t, tt.name)
 			f.set(ct, string(body))
 			s := newScraper(t, Options{Target: f.url})
+			defer func() {
+				if a := f.lastAccept(); !strings.HasPrefix(a, "application/vnd.google.protobuf;") {
+					t.Errorf("asked for %s", a)
+				}
+			}()
 			for range 3 {
 				sc, err := s.Scrape(t.Context(), time.Now())
 				if err != nil {

@@ -47,15 +47,13 @@ type Scraper struct {
 
 	// live are the entries whose series the last scrape handed out had, own the
 	// series that Self appended to it.
-	live    []*entry
-	own     []*series.Series
-	report  [reports]*series.Series
-	handed  bool // up and the scrape_* series are not stale
-	last    int64
-	rich    bool // which Accept header comes next
-	dialled bool // the last attempt made a new connection
-	failing bool
-	start   float64 // process_start_time_seconds of the last good scrape
+	// liveRound is the round of the cache that read live.
+	live      []*entry
+	liveRound uint64
+	own       []*series.Series
+	report    [reports]*series.Series
+	handed    bool // up and the scrape_* series are not stale
+	last      int64
 
 	heldSince time.Time
 	heldOut   bool // HoldBack has passed without the engine becoming ready
@@ -74,7 +72,7 @@ func New(o Options) (*Scraper, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Scraper{o: o, target: t, rich: true}
+	s := &Scraper{o: o, target: t}
 	s.cache = newCache(&s.o)
 	s.parse = parse{cache: s.cache, out: &s.out, st: &s.work}
 	for i, m := range reportMeta {
@@ -113,25 +111,32 @@ func (s *Scraper) Scrape(ctx context.Context, now time.Time) (*series.Scrape, er
 	s.out.Time = now.UnixMilli()
 	s.last = s.out.Time
 	prev := s.live
-	if err != nil {
+	switch {
+	case err != nil:
 		s.undo()
 		s.cache.shrink()
-		s.failing = true
-	} else {
-		s.commit(f)
+		s.parse.script = nil
+	case s.parse.replayed:
+		s.commit()
+		prev = nil
+	default:
+		s.commit()
+		s.cache.sweep(s.parse.raws, s.parse.entries, s.parse.families)
+		s.liveRound = s.cache.round
 	}
 	took := time.Since(began)
 	s.appendReport(err == nil, took)
-	s.appendOwn()
+	s.appendOwn(err == nil)
 	for _, e := range prev {
 		if (err != nil || e.seen != s.cache.round) && !e.taken {
 			s.add(e.series, staleMarker)
 		}
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		clear(s.live)
 		s.live = s.live[:0]
-	} else {
+	case !s.parse.replayed:
 		// The two lists swap places: what was just read becomes what is live.
 		s.live, s.parse.live = s.parse.live, prev
 	}
@@ -144,13 +149,7 @@ func (s *Scraper) Scrape(ctx context.Context, now time.Time) (*series.Scrape, er
 func (s *Scraper) read(ctx context.Context) (format, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	// A target that came back, or that hung up on a kept connection, may be another
-	// one than before: it is asked again for the richer formats. One that hangs up
-	// after each answer is asked once.
-	s.rich = s.rich || s.failing
-	body, f, redialled, err := s.target.fetch(ctx, s.rich)
-	s.rich = s.rich || redialled && !s.dialled
-	s.dialled = redialled
+	body, f, err := s.target.fetch(ctx)
 	if err != nil {
 		return f, err
 	}
@@ -158,27 +157,21 @@ func (s *Scraper) read(ctx context.Context) (format, error) {
 }
 
 // commit accepts what the attempt has read.
-func (s *Scraper) commit(f format) {
-	p := &s.parse
-	s.starts = append(s.starts[:0], p.starts...)
-	for _, e := range p.live {
+func (s *Scraper) commit() {
+	s.starts = append(s.starts[:0], s.parse.starts...)
+	for _, e := range s.parse.live {
 		e.fresh = false
 	}
-	s.cache.sweep(p.raws, p.entries, p.families)
-	if f != formatText {
-		s.rich = p.rich
-	}
-	if p.processStart != s.start {
-		s.rich = s.rich || s.start != 0
-		s.start = p.processStart
-	}
-	s.failing = false
 }
 
 // undo leaves things as they were before the attempt.
 func (s *Scraper) undo() {
 	s.out.Reset()
 	s.starts = s.starts[:0]
+	// A script stands for what live has, and that stays what it was.
+	if !s.parse.replayed {
+		s.parse.script = nil
+	}
 }
 
 // holdBack reports whether what was read comes from an engine that is still
@@ -229,7 +222,7 @@ func (s *Scraper) appendReport(up bool, took time.Duration) {
 
 // appendOwn lets the program append its own metrics. A label set that is also in
 // the exposition is the program's from then on.
-func (s *Scraper) appendOwn() {
+func (s *Scraper) appendOwn(good bool) {
 	if s.o.Self == nil {
 		return
 	}
@@ -255,14 +248,14 @@ func (s *Scraper) appendOwn() {
 	if same {
 		return
 	}
-	s.dropTaken(first)
+	s.dropTaken(first, good)
 	s.own = append(s.own[:0], s.out.Series[first:]...)
 }
 
 // dropTaken reserves the label sets of the program's series from index first on.
 // One that the exposition has in this very scrape is left out this time; from the
 // next scrape on it is the exposition's that is left out.
-func (s *Scraper) dropTaken(first int) {
+func (s *Scraper) dropTaken(first int, good bool) {
 	n := first
 	for i := first; i < len(s.out.Series); i++ {
 		sr := s.out.Series[i]
@@ -270,8 +263,9 @@ func (s *Scraper) dropTaken(first int) {
 			s.cache.reserved[sr.Labels] = struct{}{}
 			if e := s.cache.entries[sr.Labels]; e != nil {
 				s.cache.take(sr.Labels, e)
+				s.parse.script = nil
 				s.work.Clashes++
-				if e.seen == s.cache.round {
+				if good && e.seen == s.liveRound {
 					continue
 				}
 			}
@@ -369,6 +363,7 @@ func (s *Scraper) End(now time.Time, down bool) *series.Scrape {
 		s.add(sr, staleMarker)
 	}
 	clear(s.live)
+	s.parse.script = nil
 	s.live, s.own, s.handed = s.live[:0], s.own[:0], false
 	s.finish()
 	return &s.out

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scrape
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gogo/protobuf/types"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/value"
+	dto "github.com/prometheus/prometheus/prompb/io/prometheus/client"
+)
+
+func zip(t testing.TB, b []byte) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&buf, gzip.BestSpeed)
+	w.Write(b)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+func answer(contentType string, body []byte, header ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Content-Type"] = []string{contentType}
+		for i := 0; i+1 < len(header); i += 2 {
+			w.Header().Set(header[i], header[i+1])
+		}
+		w.Write(body)
+	}
+}
+
+func gaugeFamily(name, label string, value float64) *dto.MetricFamily {
+	return &dto.MetricFamily{Name: name, Type: dto.MetricType_GAUGE, Metric: []dto.Metric{
+		{Label: []dto.LabelPair{{Name: "l", Value: label}}, Gauge: &dto.Gauge{Value: value}},
+	}}
+}
+
+// nativeFamily is a family of native histograms, each with that many buckets in
+// its span and one bucket in truth.
+func nativeFamily(spans ...uint32) *dto.MetricFamily {
+	mf := &dto.MetricFamily{Name: "native", Type: dto.MetricType_HISTOGRAM}
+	for i, n := range spans {
+		mf.Metric = append(mf.Metric, dto.Metric{
+			Label: []dto.LabelPair{{Name: "i", Value: fmt.Sprint(i)}},
+			Histogram: &dto.Histogram{
+				SampleCount: 3, SampleSum: 4, Schema: 2, ZeroThreshold: 0.001,
+				PositiveSpan: []dto.BucketSpan{{Offset: 1, Length: n}}, PositiveDelta: []int64{3},
+				StartTimestamp: &types.Timestamp{Seconds: 1_700_000_000},
+			},
+		})
+	}
+	return mf
+}
+
+// TestHostile gives every kind of bad answer between two good ones.
+func TestHostile(t *testing.T) {
+	big := strings.Repeat("x", 2<<20)
+	var million strings.Builder
+	for i := range 1_000_000 {
+		fmt.Fprintf(&million, "m{i=\"%d\"} 1\n", i)
+	}
+	tests := []struct {
+		name   string
+		answer http.HandlerFunc
+		want   Outcome
+		says   string
+	}{
+		{"endless body", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", typeText)
+			for r.Context().Err() == nil {
+				if _, err := w.Write([]byte(strings.Repeat("a 1\n", 4096))); err != nil {
+					return
+				}
+			}
+		}, TooLarge, "exceeds the limit of 8388608 bytes"},
+		{"slow body", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", typeText)
+			w.Write([]byte("a 1\n"))
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}, Timeout, "deadline exceeded"},
+		{"no answer", func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, Timeout, "deadline exceeded"},
+		{"cut off", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", typeText)
+			w.Header().Set("Content-Length", "100")
+			w.Write([]byte("a 1\n"))
+		}, Network, "unexpected EOF"},
+		{"not HTTP", func(w http.ResponseWriter, r *http.Request) {
+			c, _, _ := w.(http.Hijacker).Hijack()
+			c.Write([]byte("no such thing\r\n\r\n"))
+			c.Close()
+		}, Network, "malformed HTTP"},
+		{"endless header", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-Big", big)
+			w.Write([]byte("a 1\n"))
+		}, Network, "header"},
+		{"server error", func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", 500) }, Status, "answered 500, want 200"},
+		{"redirect", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
+		}, Status, "answered 302"},
+		{"a million series", answer(typeText, []byte(million.String()[:8<<20])), SampleLimit, "more than 50000 samples"},
+		{"10 MB of labels", answer(typeText, []byte("a{l=\""+big+"\"} 1\n")), LabelLimit, "the limit is 65536"},
+		{"10 MB of labels, protobuf", answer(typePB, protobufBody(t, []*dto.MetricFamily{gaugeFamily("a", big, 1)})), LabelLimit, "the limit is 65536"},
+		{"10 MB of help", answer(typeText, []byte("# HELP a "+big+"\na 1\n")), LabelLimit, "help of \"a\""},
+		{"invalid label value", answer(typeText, []byte("a{l=\"\xff\"} 1\n")), Parse, "UTF-8"},
+		{"invalid label name", answer(typeText, []byte("a{\"\xff\"=\"v\"} 1\n")), Parse, "UTF-8"},
+		{"invalid metric name", answer(typeText, []byte("{\"\xff\"} 1\n")), Parse, "UTF-8"},
+		{"invalid help", answer(typeText, []byte("# HELP a \xff\na 1\n")), Parse, "utf8"},
+		{"invalid label value, protobuf", answer(typePB, protobufBody(t, []*dto.MetricFamily{gaugeFamily("a", "\xff", 1)})), Parse, "invalid label value"},
+		{"no name", answer(typeText, []byte("{l=\"v\"} 1\n")), Parse, "metric name not set"},
+		{"label twice", answer(typeText, []byte("a{l=\"v\",l=\"w\"} 1\n")), Parse, "stands twice"},
+		{"name as a label", answer(typeText, []byte("a{__name__=\"b\"} 1\n")), Parse, "stands twice"},
+		{"no content type", answer("", []byte("a 1\n")), ContentType, "content type"},
+		{"HTML", answer("text/html", []byte("<html>")), ContentType, "text/html"},
+		{"OpenMetrics 2", answer("application/openmetrics-text; version=2.0.0", []byte("a 1\n# EOF\n")), ContentType, "2.0.0"},
+		{"protobuf in text", answer(typePB+"x", []byte("a 1\n")), ContentType, "delimitedx"},
+		{"text called protobuf", answer(typePB, []byte("a 1\n")), Parse, "malformed protobuf"},
+		{"protobuf called text", answer(typeText, protobufBody(t, synthetic(20))), Parse, "malformed text"},
+		{"text called OpenMetrics", answer(typeOM, []byte("a 1\n")), Parse, "# EOF"},
+		{"unknown encoding", answer(typeText, []byte("a 1\n"), "Content-Encoding", "br"), ContentType, "\"br\""},
+		{"gzip bomb", answer(typeText, zip(t, make([]byte, 16<<20)), "Content-Encoding", "gzip"), TooLarge, "exceeds the limit"},
+		{"not gzip", answer(typeText, []byte("a 1\n, and more than ten bytes"), "Content-Encoding", "gzip"), Parse, "gzip"},
+		{"cut off gzip", answer(typeText, zip(t, []byte("a 1\n"))[:15], "Content-Encoding", "gzip"), Network, "unexpected EOF"},
+		{"broken native histogram", answer(typePB, protobufBody(t, []*dto.MetricFamily{nativeFamily(9)})), Parse, "spans require 9 buckets"},
+		{"broken second native histogram", answer(typePB, protobufBody(t, []*dto.MetricFamily{nativeFamily(1, 9)})), Parse, "histogram \"native"},
+	}
+	f := newFake(t)
+	s := newScraper(t, Options{Target: f.url, MaxBytes: 8 << 20, Timeout: 300 * time.Millisecond})
+	slow := newScraper(t, Options{Target: f.url, MaxBytes: 8 << 20, Timeout: time.Minute})
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := s
+			if tt.want != Timeout {
+				s = slow
+			}
+			good := func() {
+				t.Helper()
+				f.set(typeText, "good 1\n")
+				sc, err := s.Scrape(t.Context(), epoch)
+				if err != nil || !strings.HasPrefix(dump(sc), "good 1\nup 1\n") {
+					t.Fatalf("%v\n%s", err, dump(sc))
+				}
+			}
+			good()
+			f.handle(tt.answer)
+			sc, err := s.Scrape(t.Context(), epoch)
+			var failure *Error
+			if !errors.As(err, &failure) || failure.Outcome != tt.want || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("%v", err)
+			}
+			if err != nil && len(err.Error()) > 1000 {
+				t.Errorf("an error of %d bytes", len(err.Error()))
+			}
+			if d := dump(sc); !strings.HasPrefix(d, "up 0\n") || !strings.HasSuffix(d, "\ngood stale\n") {
+				t.Errorf("%s", d)
+			}
+			if st := s.Stats(); st.Outcomes[tt.want] == 0 || err == nil || st.LastError != err.Error() {
+				t.Errorf("%+v", st)
+			}
+			good()
+			if n := len(s.cache.raws); n > 2000 {
+				t.Errorf("%d series remembered", n)
+			}
+		})
+	}
+	// Nothing of it is held on to.
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	before := m.HeapAlloc
+	held := cap(slow.target.body) + cap(s.target.body)
+	if held > 2<<20 {
+		t.Errorf("bodies of %d bytes kept, of a heap of %d", held, before)
+	}
+}
+
+// Whatever bits a value has, they arrive, except those of a stale marker.
+func TestValueBits(t *testing.T) {
+	bits := []uint64{0, math.Float64bits(math.Inf(1)), math.Float64bits(math.Inf(-1)), value.NormalNaN, 0x7ff8dead0000beef, 0xfff0000000000001, 1}
+	for _, b := range append(bits, value.StaleNaN) {
+		f := newFake(t)
+		s := newScraper(t, Options{Target: f.url})
+		want := b
+		if b == value.StaleNaN {
+			want = value.NormalNaN
+		}
+		f.set(typePB, string(protobufBody(t, []*dto.MetricFamily{gaugeFamily("a", "x", math.Float64frombits(b))})))
+		for round := range 3 {
+			sc, err := s.Scrape(t.Context(), epoch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := math.Float64bits(sc.Values[0]); got != want {
+				t.Errorf("round %d: %x became %x", round, b, got)
+			}
+		}
+	}
+	f := newFake(t)
+	s := newScraper(t, Options{Target: f.url})
+	f.set(typeText, "a NaN\nb +Inf\nc -Inf\nd nan\ne 0x10\nf 1e400\n")
+	if _, err := s.Scrape(t.Context(), epoch); err == nil {
+		t.Error("1e400 was accepted")
+	}
+	f.set(typeText, "a NaN\nb +Inf\nc -Inf\nd 1e-5\n")
+	for range 3 {
+		sc, err := s.Scrape(t.Context(), epoch)
+		if err != nil || !strings.HasPrefix(dump(sc), "a NaN\nb +Inf\nc -Inf\nd 1e-05\n") || math.Float64bits(sc.Values[0]) != value.NormalNaN {
+			t.Errorf("%v %s", err, dump(sc))
+		}
+	}
+}
+
+// A type or help that changes makes another Series, without a gap.
+func TestMetadataChange(t *testing.T) {
+	f := newFake(t)
+	s := newScraper(t, Options{Target: f.url})
+	var last any
+	for i, head := range []string{"", "# TYPE a gauge\n", "# TYPE a counter\n", "# HELP a One.\n# TYPE a counter\n", "# HELP a Two.\n# TYPE a counter\n", "# HELP b Other.\n# TYPE b counter\n"} {
+		f.set(typeText, head+"a 1\n")
+		for again := range 3 {
+			sc, err := s.Scrape(t.Context(), epoch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := dump(sc); strings.Contains(d, "stale") || !strings.HasPrefix(d, "a 1\nup 1\n") {
+				t.Errorf("%s", d)
+			}
+			if same := last == any(sc.Series[0]); same != (again > 0) {
+				t.Errorf("%d: same series: %v", i, same)
+			}
+			last = sc.Series[0]
+		}
+	}
+	sc, _ := s.Scrape(t.Context(), epoch)
+	if sr := sc.Series[0]; sr.Type != model.MetricTypeUnknown || sr.Help != "" {
+		t.Errorf("%+v", sr)
+	}
+	f.set(typeText, "# HELP a Two\\nlines \\\\.\n# TYPE a histogram\na_bucket{le=\"1\"} 1\na_sum 2\na_count 3\na_other 4\n")
+	sc, err := s.Scrape(t.Context(), epoch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, sr := range sc.Series[:4] {
+		want := model.MetricTypeHistogram
+		if i == 3 {
+			want = model.MetricTypeUnknown
+		}
+		if sr.Type != want || (i < 3) != (sr.Help == "Two\nlines \\.") {
+			t.Errorf("%+v", sr)
+		}
+	}
+	if got := sc.Series[0].Labels.Get("le"); got != "1.0" {
+		t.Errorf("le %q, want the form of OpenMetrics", got)
+	}
+}
+
+func TestNativeHistogramsAndExemplars(t *testing.T) {
+	f := newFake(t)
+	s := newScraper(t, Options{Target: f.url})
+	ts := &types.Timestamp{Seconds: 1_700_000_001}
+	future := &types.Timestamp{Seconds: epoch.Unix() + 3600}
+	native := nativeFamily(1)
+	native.Metric[0].Histogram.Exemplars = []*dto.Exemplar{{Label: []dto.LabelPair{{Name: "id", Value: "n"}}, Value: 2, Timestamp: ts}}
+	f.set(typePB, string(protobufBody(t, []*dto.MetricFamily{
+		native,
+		{Name: "c", Type: dto.MetricType_COUNTER, Metric: []dto.Metric{{Counter: &dto.Counter{Value: 5, StartTimestamp: future,
+			Exemplar: &dto.Exemplar{Label: []dto.LabelPair{{Name: "id", Value: "c"}}, Value: 1}}}}},
+		{Name: "d", Type: dto.MetricType_COUNTER, Metric: []dto.Metric{{Counter: &dto.Counter{Value: 6}, TimestampMs: 77}}},
+	})))
+	for range 3 {
+		sc, err := s.Scrape(t.Context(), epoch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkUnique(t, sc)
+		if len(sc.Histograms) != 1 || sc.Histograms[0].Int == nil || sc.Histograms[0].Int.Count != 3 || sc.Histograms[0].Start != 1_700_000_000_000 {
+			t.Errorf("%+v", sc.Histograms)
+		}
+		if sc.Starts[0] != sc.Time {
+			t.Errorf("a start timestamp in the future became %d at %d", sc.Starts[0], sc.Time)
+		}
+		want := fmt.Sprintf("exemplar %d {id=\"n\"} 2 1700000001000\nexemplar 0 {id=\"c\"} 1 %d\n", len(sc.Series), sc.Time)
+		if d := dump(sc); !strings.HasSuffix(d, want) {
+			t.Errorf("%swant\n%s", d, want)
+		}
+	}
+	if n := s.Stats().TimestampsIgnored; n != 3 {
+		t.Errorf("%d timestamps ignored, want 3", n)
+	}
+	f.set(typeText, "x 1\n")
+	sc, err := s.Scrape(t.Context(), epoch)
+	if err != nil || !strings.Contains(dump(sc), "native{i=\"0\"} stale\nc stale\n") {
+		t.Errorf("%v %s", err, dump(sc))
+	}
+}

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scrape
+
+import (
+	"bytes"
+	"math"
+	"strconv"
+
+	"github.com/prometheus/prometheus/model/value"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/series"
+)
+
+// script is the shape of the last body that textparse has read: everything in it
+// but the values. A body of the same shape, which on an engine nearly every one
+// is, needs no parser: where all the bytes that name series are the same, the
+// series are the same, and only the values are decoded. Any difference, and
+// anything that a script does not know, leads back to textparse, for the whole
+// body. What a script makes of the body it was recorded from is compared with
+// what textparse made of it before the script is used.
+type script struct {
+	format format
+	text   textScript
+	pb     pbScript
+
+	// n samples stand in the body; cols[i] is the column of the i-th of them, or
+	// -1 if it is not part of the scrape. cols is nil if each is its own column.
+	n    int
+	cols []int32
+	// series are the columns.
+	series []*series.Series
+	// scraped, kept and duplicates are those of the recorded body; cpus is the place
+	// of the engine's number of processors, -1 if there is none.
+	scraped, kept, duplicates int
+	cpus                      int
+	engineInfo                bool
+	// Decoded, one each sample of the body.
+	values []float64
+	starts []int64
+}
+
+// record is what parse collects for a script while textparse reads a body.
+type record struct {
+	ok   bool
+	lits []string
+	end  int // behind the last line read
+	// cols has an item for each sample; direct says that it counts from 0 up.
+	cols       []int32
+	direct     bool
+	duplicates int
+	cpus       int
+	engineInfo bool
+}
+
+func (r *record) begin() {
+	clear(r.lits)
+	r.lits, r.cols = r.lits[:0], r.cols[:0]
+	*r = record{ok: true, lits: r.lits, cols: r.cols, direct: true, cpus: -1}
+}
+
+// skip notes a sample that is not part of the scrape, mark one that the scraper
+// looks at; mark comes before the sample's column.
+func (r *record) skip() { r.cols, r.direct = append(r.cols, -1), false }
+
+func (r *record) mark(m marker) {
+	switch m {
+	case markCPUs:
+		r.cpus = len(r.cols)
+	case markEngineInfo:
+		r.engineInfo = true
+	}
+}
+
+// line notes a line of text: the bytes from the end of the line before up to the
+// end of the series' name and labels.
+func (r *record) line(b, key []byte, known string) {
+	if !r.ok {
+		return
+	}
+	// key is a part of b; where it begins follows from what is left behind it.
+	off := cap(b) - cap(key)
+	end := off + len(key)
+	if off < r.end || end >= len(b) || len(key) == 0 || &b[off] != &key[0] {
+		r.ok = false
+		return
+	}
+	lit := known
+	if off != r.end {
+		lit = string(b[r.end:end])
+	}
+	nl := bytes.IndexByte(b[end:], '\n')
+	if nl < 0 {
+		nl = len(b) - end
+	}
+	r.lits = append(r.lits, lit)
+	r.end = min(end+nl+1, len(b))
+}
+
+// compile makes the script of the body b that was just read into out and starts,
+// and returns nil if there can be none.
+func (r *record) compile(old *script, f format, b []byte, out *series.Scrape, starts []int64, p *parse) *script {
+	if !r.ok || len(r.cols) == 0 || len(out.Histograms) > 0 || len(out.Exemplars) > 0 {
+		return nil
+	}
+	s := old
+	if s == nil {
+		s = &script{}
+	}
+	s.format, s.n = f, len(r.cols)
+	s.cols = nil
+	if !r.direct {
+		s.cols = append([]int32(nil), r.cols...)
+	}
+	s.series = append(s.series[:0], out.Series...)
+	s.scraped, s.kept, s.duplicates = p.scraped, p.kept, r.duplicates
+	s.cpus, s.engineInfo = r.cpus, r.engineInfo
+	switch f {
+	case formatText:
+		s.text.lits = append(s.text.lits[:0], r.lits...)
+		s.text.tail = string(b[r.end:])
+		s.pb = pbScript{}
+	case formatProtobuf:
+		s.text = textScript{}
+		if !s.pb.compile(b) {
+			return nil
+		}
+	default:
+		return nil
+	}
+	if !s.decode(b) {
+		return nil
+	}
+	for i := range s.n {
+		c := s.col(i)
+		if c < 0 {
+			continue
+		}
+		var start int64
+		if c < len(starts) {
+			start = starts[c]
+		}
+		if math.Float64bits(s.values[i]) != math.Float64bits(out.Values[c]) || clampStart(s.startOf(i), p.t) != start {
+			return nil
+		}
+	}
+	return s
+}
+
+func (s *script) col(i int) int {
+	if s.cols == nil {
+		return i
+	}
+	return int(s.cols[i])
+}
+
+func (s *script) startOf(i int) int64 {
+	if len(s.starts) == 0 {
+		return 0
+	}
+	return s.starts[i]
+}
+
+// decode reads the values of b, which must have the recorded shape.
+func (s *script) decode(b []byte) bool {
+	if cap(s.values) < s.n {
+		s.values = make([]float64, s.n)
+	}
+	s.values = s.values[:s.n]
+	if s.format == formatText {
+		s.starts = s.starts[:0]
+		return s.text.decode(b, s.values)
+	}
+	if cap(s.starts) < s.n {
+		s.starts = make([]int64, s.n)
+	}
+	s.starts = s.starts[:s.n]
+	return s.pb.decode(b, s.values, s.starts)
+}
+
+// replay reads b into the columns of p, if it has the recorded shape.
+func (s *script) replay(b []byte, p *parse) bool {
+	if !s.decode(b) {
+		return false
+	}
+	p.out.Series = append(p.out.Series[:0], s.series...)
+	if s.cols == nil {
+		p.out.Values = append(p.out.Values[:0], s.values...)
+		for i, st := range s.starts {
+			if st = clampStart(st, p.t); st != 0 {
+				p.addStart(i, st)
+			}
+		}
+	} else {
+		for i, c := range s.cols {
+			if c < 0 {
+				continue
+			}
+			p.out.Values = append(p.out.Values, s.values[i])
+			if st := clampStart(s.startOf(i), p.t); st != 0 {
+				p.addStart(int(c), st)
+			}
+		}
+	}
+	p.scraped, p.kept, p.entries = s.scraped, s.kept, len(s.series)
+	p.st.Duplicates += uint64(s.duplicates)
+	if s.cpus >= 0 {
+		p.look(markCPUs, s.values[s.cpus])
+	}
+	p.engineInfo = s.engineInfo
+	p.replayed = true
+	return true
+}
+
+// clampStart is a start timestamp as it is sent: 0 for none, and never later than
+// the sample, as a host whose clock was set back would have it.
+func clampStart(st, t int64) int64 {
+	if st <= 0 {
+		return 0
+	}
+	return min(st, t)
+}
+
+// textScript is the shape of a body in the text format: for each sample the bytes
+// from the end of the line before it, comments included, to the end of its labels.
+type textScript struct {
+	lits []string
+	tail string
+}
+
+func (t *textScript) decode(b []byte, values []float64) bool {
+	for i, lit := range t.lits {
+		if len(b) <= len(lit) || string(b[:len(lit)]) != lit || b[len(lit)] != ' ' {
+			return false
+		}
+		b = b[len(lit)+1:]
+		nl := bytes.IndexByte(b, '\n')
+		if nl < 0 {
+			nl = len(b)
+		}
+		v, ok := number(b[:nl])
+		if !ok {
+			return false
+		}
+		values[i] = v
+		b = b[min(nl+1, len(b)):]
+	}
+	return string(b) == t.tail
+}
+
+// number reads what textparse takes for a value. It refuses more than that one
+// does, which then has a look at it.
+func number(b []byte) (float64, bool) {
+	if len(b) == 0 {
+		return 0, false
+	}
+	if len(b) <= 15 {
+		var n uint64
+		for _, c := range b {
+			if c < '0' || c > '9' {
+				goto float
+			}
+			n = n*10 + uint64(c-'0')
+		}
+		return float64(n), true
+	}
+float:
+	for _, c := range b {
+		switch c {
+		case 'p', 'P', '_', '{', ' ', '\t', 0:
+			return 0, false
+		}
+	}
+	v, err := strconv.ParseFloat(string(b), 64)
+	if err != nil {
+		return 0, false
+	}
+	if math.IsNaN(v) {
+		v = math.Float64frombits(value.NormalNaN)
+	}
+	return v, true
+}
