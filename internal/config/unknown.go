@@ -47,7 +47,7 @@ func likeOurs(name, near string, distance int) bool {
 	}
 	for i := range settings {
 		ours := settings[i].Name
-		if strings.HasPrefix(name, ours) && (len(ours) > 8 || len(name)-len(ours) == 1 || name[len(ours)] == '_') {
+		if strings.HasPrefix(name, ours) && (len(ours) >= 8 || len(name)-len(ours) == 1 || name[len(ours)] == '_') {
 			return true
 		}
 		if prefix, _, ok := strings.Cut(ours, "_"); ok && strings.HasPrefix(name, prefix+"_") && !slices.Contains(shared, prefix+"_") {
