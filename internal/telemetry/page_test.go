@@ -22,9 +22,8 @@ import (
 )
 
 // chromium opens a URL in a real browser, without a window, and returns the text
-// of the document as it stands after rendering; a picture is kept if STATUS_PAGE_PNG
-// names a file for it.
-func chromium(t *testing.T, url string) string {
+// of the document as it stands after rendering. A picture is kept in png, if set.
+func chromium(t *testing.T, url, png string) string {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	cmd := exec.Command(path)
@@ -40,7 +39,7 @@ func chromium(t *testing.T, url string) string {
 	if os.Getuid() == 0 {
 		args = append(args, "--no-sandbox")
 	}
-	if png := os.Getenv("STATUS_PAGE_PNG"); png != "" {
+	if png != "" {
 		args = append(args, "--screenshot="+png)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -78,14 +77,23 @@ func TestPageInABrowserDuringAnOutageAndAfter(t *testing.T) {
 		mu.Unlock()
 	}
 	var sc series.Scrape
-	for m := range 100 { // fifty minutes of calm
-		set(fresh(), now.Add(-time.Hour+time.Duration(m)*30*time.Second))
+	broken := outage()
+	for m := range 100 { // fifty minutes with an outage of eight that has been caught up on
+		at := now.Add(-time.Hour + time.Duration(m)*30*time.Second)
+		st := fresh()
+		if m > 30 && m < 47 {
+			st.Endpoints[0].Failures = 1
+			st.Endpoints[0].Backlog.Oldest = now.Add(-45 * time.Minute)
+		}
+		set(st, at)
 		tel.Append(&sc)
 	}
-	broken := outage()
 	broken.Endpoints[0].LastError = `503 Service Unavailable: <script>document.title="pwned"</script>`
-	for m := range 20 { // then ten of outage
-		set(broken, now.Add(-10*time.Minute+time.Duration(m)*30*time.Second))
+	for m := range 20 { // then ten of the outage that lasts
+		st := outage()
+		at := now.Add(-10*time.Minute + time.Duration(m)*30*time.Second)
+		st.Endpoints[0].Backlog.Oldest = at.Add(-time.Duration(m+3) * 30 * time.Second)
+		set(st, at)
 		tel.Append(&sc)
 	}
 	set(broken, now)
@@ -98,7 +106,7 @@ func TestPageInABrowserDuringAnOutageAndAfter(t *testing.T) {
 	srv.Start()
 	defer srv.Close()
 
-	text := chromium(t, srv.URL)
+	text := chromium(t, srv.URL, os.Getenv("STATUS_PAGE_PNG")) // docs/status-page.png is made so
 	for _, want := range []string{
 		"Needs attention", "host-1", `503 Service Unavailable: <script>document.title="pwned"</script>`,
 		"48 scrapes wait, the oldest for 11 min; next attempt in 31 s", "19 failed attempts in a row",
@@ -116,7 +124,7 @@ func TestPageInABrowserDuringAnOutageAndAfter(t *testing.T) {
 	healed.Endpoints[0].Appended, healed.Endpoints[0].Delivered = 24949, 24949
 	healed.Endpoints[0].LastError, healed.Endpoints[0].LastErrorTime = broken.Endpoints[0].LastError, now.Add(-20*time.Second)
 	set(healed, now.Add(time.Minute))
-	text = chromium(t, srv.URL)
+	text = chromium(t, srv.URL, "")
 	for _, want := range []string{"host-1: Healthy", "nothing waits", "24,949", "Last error, 80 s ago", "idle"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("after the outage the page lacks %q", want)
