@@ -110,8 +110,6 @@ type Endpoint struct {
 	RateLimit int
 
 	Relabel []*relabel.Config
-	// SendExemplars and SendNativeHistograms are off only where CONFIG_FILE says so.
-	SendExemplars, SendNativeHistograms bool
 }
 
 // Warning is about a setting that works, but hardly as it was meant.

@@ -193,12 +193,6 @@ func (r *remoteWrite) endpoint(dir string, base Endpoint) (Endpoint, []error) {
 			bad("write_relabel_configs: rule %d: %w", i+1, err)
 		}
 	}
-	if r.SendExemplars != nil {
-		e.SendExemplars = *r.SendExemplars
-	}
-	if r.SendNativeHistograms != nil {
-		e.SendNativeHistograms = *r.SendNativeHistograms
-	}
 	bounded := func(key, setting string, v *model.Duration, to *time.Duration) {
 		if v == nil {
 			return
@@ -233,8 +227,8 @@ func (r *remoteWrite) endpoint(dir string, base Endpoint) (Endpoint, []error) {
 }
 
 // idleKeys are the keys set in the entry that have no meaning here: there is
-// one ordered sender, 429 is always retried, metadata always sent, and redirects
-// have a rule of their own.
+// one ordered sender, 429 is always retried, metadata, exemplars and native
+// histograms are sent if there are any, and redirects have a rule of their own.
 func (r *remoteWrite) idleKeys() []string {
 	q, m := &r.QueueConfig, &r.MetadataConfig
 	var keys []string
@@ -242,6 +236,8 @@ func (r *remoteWrite) idleKeys() []string {
 		set bool
 		key string
 	}{
+		{r.SendExemplars != nil && !*r.SendExemplars, "send_exemplars"},
+		{r.SendNativeHistograms != nil && !*r.SendNativeHistograms, "send_native_histograms"},
 		{r.RoundRobinDNS != nil, "round_robin_dns"},
 		{r.FailedRequestLogging != nil, "failed_request_logging"},
 		{q.Capacity != nil, "queue_config.capacity"},

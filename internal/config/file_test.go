@@ -72,17 +72,17 @@ func TestFile(t *testing.T) {
 	}
 	m, p, o := c.Endpoints[0], c.Endpoints[1], c.Endpoints[2]
 	got := []any{
-		m.Name, Display(m.URL), m.Protocol, m.Timeout, m.Headers, m.SendExemplars, m.SendNativeHistograms, m.MaxSamples, m.Deadline,
+		m.Name, Display(m.URL), m.Protocol, m.Timeout, m.Headers, m.MaxSamples, m.Deadline,
 		m.MinBackoff, m.MaxBackoff, len(m.Relabel), m.Relabel[0].Action, m.Client.OAuth2.ClientSecretFile, m.Client.TLSConfig.ServerName,
 		m.Client.FollowRedirects, m.Client.EnableHTTP2, m.Client.ProxyFromEnvironment, m.MaxBytes,
-		p.Name, p.URL.String(), p.Client.BasicAuth.Username, string(p.Client.BasicAuth.Password), p.Protocol, p.Timeout, p.SendExemplars,
+		p.Name, p.URL.String(), p.Client.BasicAuth.Username, string(p.Client.BasicAuth.Password), p.Protocol, p.Timeout,
 		o.Name, o.Client.Authorization.Type, o.Client.FollowRedirects, o.Client.EnableHTTP2, o.Client.ProxyFromEnvironment,
 	}
 	want := []any{
-		"mimir", "https://mimir.example.org/api/v1/push", "2.0", 7 * time.Second, map[string]string{"X-Scope-OrgID": "team-a"}, false, false, 500, time.Minute,
+		"mimir", "https://mimir.example.org/api/v1/push", "2.0", 7 * time.Second, map[string]string{"X-Scope-OrgID": "team-a"}, 500, time.Minute,
 		time.Second, 2 * time.Minute, 1, relabel.Drop, filepath.Join(filepath.Dir(path), "secret"), "mimir.internal",
 		false, true, true, int64(1 << 20),
-		"prometheus:9090/api/v1/write", "http://prometheus:9090/api/v1/write", "user", "p@ss", "auto", 30 * time.Second, true,
+		"prometheus:9090/api/v1/write", "http://prometheus:9090/api/v1/write", "user", "p@ss", "auto", 30 * time.Second,
 		"prometheus:9090/other/write", "Bearer", false, false, false,
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -91,7 +91,7 @@ func TestFile(t *testing.T) {
 	if len(warnings) != 1 || warnings[0].Setting != "CONFIG_FILE" {
 		t.Fatalf("warnings %q", warnings)
 	}
-	for _, key := range []string{"capacity", "max_shards", "min_shards", "retry_on_http_429", "sample_age_limit", "round_robin_dns", "failed_request_logging", "metadata_config.send,", "send_interval", "metadata_config.max_samples_per_send"} {
+	for _, key := range []string{"send_exemplars", "send_native_histograms", "capacity", "max_shards", "min_shards", "retry_on_http_429", "sample_age_limit", "round_robin_dns", "failed_request_logging", "metadata_config.send,", "send_interval", "metadata_config.max_samples_per_send"} {
 		if strings.Count(warnings[0].Text, key) != 1 {
 			t.Errorf("%q is not named once in %q", key, warnings[0].Text)
 		}

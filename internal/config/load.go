@@ -22,7 +22,6 @@ func Load(mode Mode, environ []string) (*Config, []Warning, error) {
 		mode: mode,
 		env:  environment(environ),
 		cfg:  &Config{Mode: mode, External: labels.EmptyLabels(), values: map[string]string{}},
-		base: Endpoint{SendExemplars: true, SendNativeHistograms: true},
 		bad:  map[string]bool{},
 	}
 	if mode == Run {

@@ -48,13 +48,13 @@ func TestDefaults(t *testing.T) {
 			c.Mode, c.Target, c.Interval, c.Timeout, c.MaxBytes, c.SampleLimit, c.Job, c.Instance, c.External.Len(),
 			c.Keep.Regexp == nil, c.Drop.Regexp == nil, c.SelfMetrics, c.DataDir, c.SpoolMaxBytes, c.SpoolMaxAge, c.StatusListen, c.LogLevel,
 			len(c.Endpoints), e.Name, e.URL.String(), e.Protocol, e.Timeout, e.HoldOnAuthError, e.MaxSamples, e.MaxBytes, e.Deadline,
-			e.MinBackoff, e.MaxBackoff, e.RateLimit, e.SendExemplars, e.SendNativeHistograms, e.Client.FollowRedirects, e.Client.EnableHTTP2,
+			e.MinBackoff, e.MaxBackoff, e.RateLimit, e.Client.FollowRedirects, e.Client.EnableHTTP2,
 		}
 		want := []any{
 			mode, "unix:///run/docker/metrics.sock", 15 * time.Second, 10 * time.Second, int64(16 << 20), 50000, "docker", host, 0,
 			true, true, true, dir, int64(64 << 20), time.Duration(0), "", "info",
 			1, "prometheus.example.org", "https://prometheus.example.org/api/v1/write", "auto", 30 * time.Second, false, 10000, int64(1 << 20), time.Duration(0),
-			500 * time.Millisecond, time.Minute, 0, true, true, false, true,
+			500 * time.Millisecond, time.Minute, 0, false, true,
 		}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("%s: %s", mode, d)

@@ -36,8 +36,8 @@ type Logger struct {
 	hook *hook
 }
 
-// New starts a logger. It makes the process ignore SIGPIPE, which would
-// otherwise end it when what reads the log has gone.
+// New starts a logger. On the process's own stdout or stderr it makes the process
+// ignore SIGPIPE, which would end it when what reads the log has gone.
 func New(o Options) (*Logger, error) {
 	level := logrus.InfoLevel
 	if o.Level != "" {
@@ -47,11 +47,13 @@ func New(o Options) (*Logger, error) {
 		}
 	}
 	if o.Stdout == nil {
-		signal.Ignore(syscall.SIGPIPE)
 		o.Stdout = os.Stdout
 	}
 	if o.Stderr == nil {
 		o.Stderr = os.Stderr
+	}
+	if o.Stdout == os.Stdout || o.Stderr == os.Stderr {
+		signal.Ignore(syscall.SIGPIPE)
 	}
 	if o.QueueBytes == 0 {
 		o.QueueBytes = 256 << 10
