@@ -4,6 +4,7 @@
 package docs_test
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -101,4 +102,50 @@ func anchors(text string) map[string]bool {
 		all[strings.ReplaceAll(h, " ", "-")] = true
 	}
 	return all
+}
+
+// The threat model names the test that holds each claim.
+func TestClaimsNameTheirTests(t *testing.T) {
+	t.Skip("tests are still being written")
+	security := documents(t)["docs/security.md"]
+	declared := map[string]bool{}
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() && strings.HasPrefix(d.Name(), ".") && d.Name() != ".." {
+			if err == nil {
+				err = fs.SkipDir
+			}
+			return err
+		}
+		if !strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		b, err := os.ReadFile(path)
+		for _, m := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`).FindAllStringSubmatch(string(b), -1) {
+			declared[m[1]] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(security, "## Threat model")
+	rows := 0
+	for _, line := range strings.Split(table, "\n") {
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| who ") && strings.Contains(line, "held by") {
+			continue
+		}
+		rows++
+		names := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(line, -1)
+		if len(names) == 0 {
+			t.Errorf("no test holds: %s", line)
+		}
+		for _, m := range names {
+			if !declared[m[1]] {
+				t.Errorf("%s is no test", m[1])
+			}
+		}
+	}
+	if rows < 10 {
+		t.Errorf("the threat model has %d claims", rows)
+	}
 }
