@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -109,17 +110,61 @@ func TestSettingsAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := append(Names(), "STATE_DIRECTORY", "CONFIG_FILE", "BEGIN", "SETTING", "NAME", "THANOS-TENANT", "PRIVATE", "CERTIFICATE", "KEY", "YAML", "PEM", "TCP", "TLS")
+	known := append(Names(), "STATE_DIRECTORY")
 	for _, name := range regexp.MustCompile(`\b[A-Z]+_[A-Z_]+[A-Z]\b`).FindAllString(string(b), -1) {
 		if !slices.Contains(known, name) {
 			t.Errorf("%s names %s, which is no setting", settingsDoc, name)
 		}
 	}
-	for i, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(b), -1) {
-		text := strings.ReplaceAll(block[1], "client-secret", "docs_test.go")
-		if _, _, err := parseFile([]byte(text), ".", testBase(t)); err != nil {
-			t.Errorf("example %d: %v", i+1, err)
+}
+
+var (
+	example    = regexp.MustCompile("(?s)<!-- example -->\n```(\\w*)\n(.*?)```")
+	assignment = regexp.MustCompile(`\b([A-Z][A-Z0-9_]+)=("[^"]*"|'[^']*'|\S*)`)
+	dataFile   = regexp.MustCompile(`(/data/|/config/|/run/secrets/)\S+`)
+)
+
+// TestExamplesAreValid: the settings in every example of the documents are what
+// the program takes, and so is every remote_write list.
+func TestExamplesAreValid(t *testing.T) {
+	some := writeFile(t, "file", "remote_write: [{url: 'http://x/w'}]")
+	checked := 0
+	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../deploy/*.md", "../../dashboards/*.md"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
 		}
+		for _, file := range files {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, block := range example.FindAllStringSubmatch(string(b), -1) {
+				language, text := block[1], block[2]
+				if language == "yaml" && strings.HasPrefix(text, "remote_write:") {
+					text = regexp.MustCompile(`_file: \S+`).ReplaceAllString(text, "_file: "+some)
+					if _, _, err := parseFile([]byte(text), ".", testBase(t)); err != nil {
+						t.Errorf("%s: %v\n%s", file, err, text)
+					}
+					checked++
+				}
+				if language != "sh" {
+					continue
+				}
+				var environ []string
+				for _, m := range assignment.FindAllStringSubmatch(text, -1) {
+					environ = append(environ, m[1]+"="+strings.Trim(dataFile.ReplaceAllString(m[2], some), `"'`))
+				}
+				_, warnings, err := load(Run, environ...)
+				if err != nil || len(warnings) > 0 {
+					t.Errorf("%s: %v %q\n%s", file, err, warnings, text)
+				}
+				checked += len(environ)
+			}
+		}
+	}
+	if checked < 10 {
+		t.Errorf("only %d settings were found", checked)
 	}
 }
 
