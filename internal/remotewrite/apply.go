@@ -17,7 +17,7 @@ const (
 	firstPace = 5 * time.Second
 	// growAfter is the number of accepted requests of the learned size after which
 	// it grows by a quarter.
-	growAfter = 50
+	growAfter = 16
 )
 
 var errNothingRead = errors.New("there is a backlog, but nothing could be read of it")

@@ -20,9 +20,9 @@ const (
 	tagHistogramsV2 = 3<<3 | 2
 	tagExemplarsV2  = 4<<3 | 2
 	tagMetadata     = 5<<3 | 2
-	tagMetadataType = 1<<3 | 0
-	tagMetadataHelp = 3<<3 | 0
-	tagMetadataUnit = 4<<3 | 0
+	tagMetadataType = 1 << 3
+	tagMetadataHelp = 3 << 3
+	tagMetadataUnit = 4 << 3
 )
 
 func metricTypeV2(t model.MetricType) byte { return byte(writev2.FromMetadataType(t)) }

@@ -54,14 +54,6 @@ func ParseProtocol(s string) (Protocol, error) {
 	return Auto, fmt.Errorf("protocol %q: want auto, 2.0 or 1.0", s)
 }
 
-// other is the protocol to try when p is not understood.
-func (p Protocol) other() Protocol {
-	if p == V1 {
-		return V2
-	}
-	return V1
-}
-
 // Options of a Sender. A zero limit or duration takes the default that stands
 // beside it.
 type Options struct {

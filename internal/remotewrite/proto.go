@@ -17,8 +17,8 @@ import (
 const (
 	tagSamples   = 2<<3 | 2 // TimeSeries.samples, the same in both protocols
 	tagValue     = 1<<3 | 1 // Sample.value
-	tagTimestamp = 2<<3 | 0 // Sample.timestamp
-	tagStart     = 3<<3 | 0 // Sample.start_timestamp, 2.0 only
+	tagTimestamp = 2 << 3   // Sample.timestamp
+	tagStart     = 3 << 3   // Sample.start_timestamp, 2.0 only
 )
 
 // sampleMax is the most that one encoded sample takes: its tag and length, the

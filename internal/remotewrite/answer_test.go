@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package remotewrite
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/series"
+	"github.com/docker-remote-write/docker-remote-write/internal/spool"
+)
+
+// wire is a server that answers with whatever status line the test wants, also
+// with those that net/http would not write.
+func wire(t *testing.T, answer func(n int, g *got) string) (url string, seen func() []*got) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []*got
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			in := bufio.NewReader(c)
+			for {
+				req, err := http.ReadRequest(in)
+				if err != nil {
+					break
+				}
+				body, _ := io.ReadAll(req.Body)
+				g, err := decode(req.Header.Get("Content-Type"), body)
+				if err != nil {
+					break
+				}
+				a := answer(len(all), g)
+				all = append(all, g)
+				if _, err := io.WriteString(c, a); err != nil || a == "" || a[9] == '1' {
+					break
+				}
+			}
+			c.Close()
+		}
+	}()
+	t.Cleanup(func() { l.Close(); <-done })
+	return "http://" + l.Addr().String() + "/write", func() []*got { l.Close(); <-done; return all }
+}
+
+func statusLine(status int, header string) string {
+	return fmt.Sprintf("HTTP/1.1 %03d Whatever\r\nContent-Length: 0\r\n%s\r\n", status, header)
+}
+
+// TestEveryStatus sends one scrape and answers it with each status there is, in
+// both protocols and pinned, so that nothing but the status decides.
+func TestEveryStatus(t *testing.T) {
+	kept := func(status int) bool {
+		return status < 200 || status >= 500 || status == 408 || status == 421 || status == 425 || status == 429
+	}
+	auth := func(status int) bool {
+		return status >= 300 && status <= 399 || status == 401 || status == 402 || status == 403 || status == 404 || status == 407
+	}
+	statuses := []int{600, 700, 999}
+	for n := 100; n <= 599; n++ {
+		statuses = append(statuses, n)
+	}
+	for _, p := range []Protocol{V2, V1} {
+		for _, status := range statuses {
+			header := ""
+			if p == V2 && status/100 == 2 {
+				header = "X-Prometheus-Remote-Write-Samples-Written: 4\r\n"
+			}
+			target, seen := wire(t, func(int, *got) string { return statusLine(status, header) })
+			q := newQueue(t, 4)
+			o := fast(t, target)
+			o.Protocol = p
+			s := sender(t, o, q)
+			q.fill(t, 1)
+			s.step(t.Context())
+			s.client.close()
+
+			tally, st := q.c.Tally(), s.Status()
+			var want series.Tally
+			state, waits := StateOK, uint64(0)
+			switch {
+			case status/100 == 2:
+				want.Delivered = 4
+			case kept(status):
+				state, waits = StateBackingOff, 4
+			case auth(status):
+				state, want.Lost[series.Refused] = StateRefusing, 4
+			case status == 413:
+				want.Lost[series.TooLarge] = 4
+			default:
+				want.Lost[series.Refused] = 4
+			}
+			if tally != want || st.State != state || q.c.Backlog().Samples != waits {
+				t.Errorf("%s %d: tally %+v, %s, %d wait; want %+v, %s, %d", p, status, tally, st.State, q.c.Backlog().Samples, want, state, waits)
+			}
+			if n := len(seen()); n != 1 {
+				t.Errorf("%s %d: %d requests", p, status, n)
+			}
+			code := status
+			if status < 200 && status != 101 {
+				code = 0 // net/http takes it for the announcement of an answer that never came
+			}
+			if r := st.Requests(); len(r) != 1 || r[0] != (Requests{p, code, 1}) {
+				t.Errorf("%s %d: counted as %+v", p, status, r)
+			}
+			if status/100 != 2 && st.LastError == "" {
+				t.Errorf("%s %d: no error in the status", p, status)
+			}
+		}
+	}
+}
+
+const writtenHeader = "X-Prometheus-Remote-Write-Samples-Written"
+
+// TestCells goes through the table of answers, a row for each cell that depends
+// on more than the status. The queue has 4 series; the rows say how many scrapes
+// the requests have, in which protocol, and what became of the samples.
+func TestCells(t *testing.T) {
+	type step struct {
+		proto   Protocol
+		scrapes int
+		status  int
+		written string // value of the Written header, "-" for none
+	}
+	refused := func(n uint64) (t series.Tally) { t.Lost[series.Refused] = n; return t }
+	delivered := func(n uint64) series.Tally { return series.Tally{Delivered: n} }
+	both := func(d, r uint64) series.Tally { t := refused(r); t.Delivered = d; return t }
+
+	for _, c := range []struct {
+		name    string
+		pin     Protocol
+		known   learned
+		scrapes int
+		hold    bool
+		steps   []step
+		want    series.Tally
+		state   State
+		check   func(*testing.T, *Sender)
+	}{
+		{name: "2xx with Written is delivered", scrapes: 1,
+			steps: []step{{V2, 1, 200, "4"}}, want: delivered(4)},
+		{name: "fewer written than sent is unconfirmed", scrapes: 1,
+			steps: []step{{V2, 1, 204, "1"}}, want: delivered(4), check: unconfirmed(3)},
+		{name: "written 0 is delivered", scrapes: 1,
+			steps: []step{{V2, 1, 204, "0"}}, want: delivered(4), check: unconfirmed(4)},
+		{name: "written that cannot be read is delivered", scrapes: 1,
+			steps: []step{{V2, 1, 204, "four"}}, want: delivered(4), check: unconfirmed(4)},
+		{name: "written that is negative is delivered", scrapes: 1,
+			steps: []step{{V2, 1, 204, "-4"}}, want: delivered(4), check: unconfirmed(4)},
+		{name: "written beyond all bounds is delivered", scrapes: 1,
+			steps: []step{{V2, 1, 204, "99999999999999999999"}}, want: delivered(4), check: unconfirmed(4)},
+		{name: "written more than sent is delivered", scrapes: 1,
+			steps: []step{{V2, 1, 204, "400"}}, want: delivered(4), check: unconfirmed(0)},
+		{name: "written empty is delivered", scrapes: 1,
+			steps: []step{{V2, 1, 204, ""}}, want: delivered(4), check: unconfirmed(4)},
+		{name: "2xx without Written is resent in 1.0, alone", known: learned{V2: true}, scrapes: 3,
+			steps: []step{{V2, 3, 204, "-"}, {V1, 1, 204, "-"}, {V1, 2, 204, "-"}}, want: delivered(12), check: fellBack},
+		{name: "2xx without Written, 2.0 pinned", pin: V2, scrapes: 1,
+			steps: []step{{V2, 1, 200, "-"}}, want: refused(4)},
+		{name: "2xx in 1.0 needs no Written", pin: V1, scrapes: 1,
+			steps: []step{{V1, 1, 200, "-"}}, want: delivered(4)},
+		{name: "415 is resent in 1.0", scrapes: 1,
+			steps: []step{{V2, 1, 415, "-"}, {V1, 1, 200, "-"}}, want: delivered(4), check: fellBack},
+		{name: "415 to a proven 2.0 is resent in 1.0, alone", known: learned{V2: true}, scrapes: 2,
+			steps: []step{{V2, 2, 415, "-"}, {V1, 1, 200, "-"}, {V1, 1, 200, "-"}}, want: delivered(8), check: fellBack},
+		{name: "415 twice", scrapes: 1,
+			steps: []step{{V2, 1, 415, "-"}, {V1, 1, 415, "-"}}, want: refused(4)},
+		{name: "415 to 1.0 is resent in 2.0", known: learned{V1: true, FellBack: time.Now().Unix()}, scrapes: 2,
+			steps: []step{{V1, 2, 415, "-"}, {V2, 1, 200, "4"}, {V2, 1, 200, "4"}}, want: delivered(8), check: notFellBack},
+		{name: "415 to 1.0 and then to 2.0", known: learned{V1: true, FellBack: time.Now().Unix()}, scrapes: 1,
+			steps: []step{{V1, 1, 415, "-"}, {V2, 1, 415, "-"}}, want: refused(4)},
+		{name: "415, 2.0 pinned", pin: V2, scrapes: 1, steps: []step{{V2, 1, 415, "-"}}, want: refused(4)},
+		{name: "415, 1.0 pinned", pin: V1, scrapes: 1, steps: []step{{V1, 1, 415, "-"}}, want: refused(4)},
+		{name: "415 to 2.0, 400 to 1.0", scrapes: 1,
+			steps: []step{{V2, 1, 415, "-"}, {V1, 1, 400, "-"}}, want: refused(4), check: fellBack},
+
+		{name: "400 to 2.0 with Written says how much", known: learned{V2: true}, scrapes: 2,
+			steps: []step{{V2, 2, 400, "5"}}, want: both(5, 3)},
+		{name: "409 likewise", known: learned{V2: true}, scrapes: 2,
+			steps: []step{{V2, 2, 409, "1"}}, want: both(1, 7)},
+		{name: "422 likewise, more written than sent", known: learned{V2: true}, scrapes: 1,
+			steps: []step{{V2, 1, 422, "100"}}, want: delivered(4)},
+		{name: "400 with Written 0", scrapes: 1,
+			steps: []step{{V2, 1, 400, "0"}}, want: refused(4), check: notFellBack},
+		{name: "400 with Written that cannot be read", known: learned{V2: true}, scrapes: 1,
+			steps: []step{{V2, 1, 400, "x"}}, want: refused(4)},
+		{name: "400 with Written proves 2.0", scrapes: 3,
+			steps: []step{{V2, 1, 400, "1"}, {V2, 2, 200, "8"}}, want: both(9, 3)},
+		{name: "400 to an unproven 2.0, accepted in 1.0", scrapes: 3,
+			steps: []step{{V2, 1, 400, "-"}, {V1, 1, 204, "-"}, {V1, 2, 204, "-"}}, want: delivered(12), check: fellBack},
+		{name: "409 to an unproven 2.0, refused in 1.0", scrapes: 2,
+			steps: []step{{V2, 1, 409, "-"}, {V1, 1, 400, "-"}, {V2, 1, 200, "4"}}, want: both(4, 4), check: notFellBack},
+		{name: "422 to an unproven 2.0, 1.0 not understood", scrapes: 1,
+			steps: []step{{V2, 1, 422, "-"}, {V1, 1, 415, "-"}}, want: refused(4), check: notFellBack},
+		{name: "400 to an unproven 2.0, 503 to 1.0 is asked again", scrapes: 1,
+			steps: []step{{V2, 1, 400, "-"}, {V1, 1, 503, "-"}, {V1, 1, 204, "-"}}, want: delivered(4), check: fellBack},
+		{name: "400 to a proven 2.0 without Written", known: learned{V2: true}, scrapes: 2,
+			steps: []step{{V2, 2, 400, "-"}}, want: refused(8)},
+		{name: "409 to a pinned 2.0 without Written", pin: V2, scrapes: 1,
+			steps: []step{{V2, 1, 409, "-"}}, want: refused(4)},
+
+		{name: "400 to a merged 1.0 request goes scrape by scrape", pin: V1, known: learned{V1: true}, scrapes: 4,
+			steps: []step{{V1, 4, 400, "-"}, {V1, 1, 200, "-"}, {V1, 1, 400, "-"}, {V1, 1, 200, "-"}, {V1, 1, 200, "-"}}, want: both(12, 4)},
+		{name: "409 likewise", pin: V1, known: learned{V1: true}, scrapes: 2,
+			steps: []step{{V1, 2, 409, "-"}, {V1, 1, 409, "-"}, {V1, 1, 200, "-"}}, want: both(4, 4)},
+		{name: "422 likewise", pin: V1, known: learned{V1: true}, scrapes: 2,
+			steps: []step{{V1, 2, 422, "-"}, {V1, 1, 200, "-"}, {V1, 1, 422, "-"}}, want: both(4, 4)},
+		{name: "after four refusals 2, 4, 8, after an acceptance one", pin: V1, known: learned{V1: true}, scrapes: 24,
+			steps: []step{{V1, 24, 400, "-"}, {V1, 1, 400, "-"}, {V1, 1, 400, "-"}, {V1, 1, 400, "-"}, {V1, 1, 400, "-"},
+				{V1, 2, 400, "-"}, {V1, 4, 400, "-"}, {V1, 8, 200, "-"}, {V1, 1, 400, "-"}, {V1, 1, 200, "-"},
+				{V1, 1, 200, "-"}, {V1, 1, 200, "-"}, {V1, 1, 200, "-"}, {V1, 1, 200, "-"}}, want: both(13*4, 11*4)},
+		{name: "400 to a single 1.0 scrape", pin: V1, known: learned{V1: true}, scrapes: 1,
+			steps: []step{{V1, 1, 400, "-"}}, want: refused(4)},
+
+		{name: "401 drops one scrape, then narrows", known: learned{V2: true}, scrapes: 3,
+			steps: []step{{V2, 3, 401, "-"}, {V2, 1, 401, "-"}, {V2, 1, 200, "4"}, {V2, 1, 200, "4"}}, want: both(8, 4)},
+		{name: "404 is a state", known: learned{V2: true}, scrapes: 1,
+			steps: []step{{V2, 1, 404, "-"}}, want: refused(4), state: StateRefusing},
+		{name: "403 and hold", hold: true, known: learned{V2: true}, scrapes: 2,
+			steps: []step{{V2, 2, 403, "-"}, {V2, 1, 403, "-"}, {V2, 1, 403, "-"}, {V2, 1, 200, "4"}, {V2, 1, 200, "4"}}, want: delivered(8)},
+		{name: "402 in 1.0", pin: V1, known: learned{V1: true}, scrapes: 2,
+			steps: []step{{V1, 2, 402, "-"}, {V1, 1, 200, "-"}, {V1, 1, 200, "-"}}, want: delivered(8)},
+		{name: "407 in 1.0", pin: V1, known: learned{V1: true}, scrapes: 1,
+			steps: []step{{V1, 1, 407, "-"}}, want: refused(4), state: StateRefusing},
+		{name: "refusing survives a 503", known: learned{V2: true}, scrapes: 3,
+			steps: []step{{V2, 3, 403, "-"}, {V2, 1, 503, "-"}, {V2, 1, 200, "4"}, {V2, 2, 200, "8"}}, want: delivered(12)},
+
+		{name: "500 is sent again with the same bounds, halved after three", known: learned{V2: true}, scrapes: 4,
+			steps: []step{{V2, 4, 500, "-"}, {V2, 4, 502, "-"}, {V2, 4, 503, "-"}, {V2, 2, 504, "-"}, {V2, 2, 429, "-"}, {V2, 2, 500, "-"},
+				{V2, 1, 200, "4"}, {V2, 2, 200, "8"}, {V2, 1, 200, "4"}}, want: delivered(16)},
+		{name: "408, 421 and 425 are sent again", pin: V1, known: learned{V1: true}, scrapes: 2,
+			steps: []step{{V1, 2, 408, "-"}, {V1, 2, 421, "-"}, {V1, 2, 425, "-"}, {V1, 1, 200, "-"}, {V1, 1, 200, "-"}}, want: delivered(8)},
+		{name: "500 three times to an unproven 2.0 tries 1.0", scrapes: 2,
+			steps: []step{{V2, 1, 500, "-"}, {V2, 1, 500, "-"}, {V2, 1, 500, "-"}, {V1, 1, 204, "-"}, {V1, 1, 204, "-"}}, want: delivered(8), check: fellBack},
+		{name: "and 2.0 again where 1.0 does no better", scrapes: 1,
+			steps: []step{{V2, 1, 500, "-"}, {V2, 1, 500, "-"}, {V2, 1, 500, "-"}, {V1, 1, 500, "-"}, {V2, 1, 500, "-"}, {V2, 1, 204, "4"}}, want: delivered(4), check: notFellBack},
+		{name: "503 never does", scrapes: 1,
+			steps: []step{{V2, 1, 503, "-"}, {V2, 1, 503, "-"}, {V2, 1, 503, "-"}, {V2, 1, 503, "-"}, {V2, 1, 204, "4"}}, want: delivered(4), check: notFellBack},
+		{name: "other 4xx drops all of the request", known: learned{V2: true}, scrapes: 3,
+			steps: []step{{V2, 3, 405, "-"}}, want: refused(12)},
+		{name: "the choice of 1.0 is reconsidered after hours", known: learned{V1: true, FellBack: time.Now().Add(-7 * time.Hour).Unix()}, scrapes: 3,
+			steps: []step{{V2, 1, 204, "4"}, {V2, 2, 204, "8"}}, want: delivered(12), check: notFellBack},
+		{name: "and kept when 2.0 is still not understood", known: learned{V1: true, V2: true, FellBack: time.Now().Add(-7 * time.Hour).Unix()}, scrapes: 3,
+			steps: []step{{V2, 1, 204, "-"}, {V1, 3, 204, "-"}}, want: delivered(12), check: fellBack},
+		{name: "a choice of 1.0 made in the future holds", known: learned{V1: true, FellBack: time.Now().Add(7 * time.Hour).Unix()}, scrapes: 3,
+			steps: []step{{V1, 3, 204, "-"}}, want: delivered(12), check: fellBack},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			target, seen := wire(t, func(n int, g *got) string {
+				if n >= len(c.steps) {
+					return statusLine(500, "")
+				}
+				st := c.steps[n]
+				if st.written == "-" {
+					return statusLine(st.status, "")
+				}
+				return statusLine(st.status, writtenHeader+": "+st.written+"\r\n")
+			})
+			q := newQueue(t, 4)
+			o := fast(t, target)
+			o.Protocol, o.HoldOnAuthError, o.Memory = c.pin, c.hold, new(Memory)
+			if err := o.Memory.put(memoryKey(o.URL), c.known); err != nil {
+				t.Fatal(err)
+			}
+			s := sender(t, o, q)
+			q.fill(t, c.scrapes)
+			for range c.steps {
+				s.step(t.Context())
+			}
+			s.client.close()
+			for n, g := range seen() {
+				if want := c.steps[n]; g.Proto != want.proto || g.Scrapes != want.scrapes {
+					t.Errorf("request %d: %d scrapes in %s, want %d in %s", n, g.Scrapes, g.Proto, want.scrapes, want.proto)
+				}
+			}
+			if n := len(seen()); n != len(c.steps) {
+				t.Errorf("%d requests, want %d", n, len(c.steps))
+			}
+			if got := q.c.Tally(); got != c.want {
+				t.Errorf("tally %+v, want %+v", got, c.want)
+			}
+			if st := s.Status().State; st != c.state {
+				t.Errorf("state %q, want %q", st, c.state)
+			}
+			if (q.c.Backlog() != spool.Backlog{}) {
+				t.Errorf("there still waits %+v", q.c.Backlog())
+			}
+			if c.check != nil {
+				c.check(t, s)
+			}
+		})
+	}
+}
+
+func unconfirmed(want uint64) func(*testing.T, *Sender) {
+	return func(t *testing.T, s *Sender) {
+		if got := s.Status().Unconfirmed; got != want {
+			t.Errorf("%d unconfirmed, want %d", got, want)
+		}
+	}
+}
+
+func fellBack(t *testing.T, s *Sender) {
+	if l := s.o.Memory.get(s.key); l.FellBack == 0 {
+		t.Errorf("1.0 is not the choice: %+v", l)
+	}
+}
+
+func notFellBack(t *testing.T, s *Sender) {
+	if l := s.o.Memory.get(s.key); l.FellBack != 0 {
+		t.Errorf("1.0 is the choice: %+v", l)
+	}
+}
+
+// Test413 halves a request until it fits, keeps the size, and lets it grow back.
+func Test413(t *testing.T) {
+	for _, p := range []Protocol{V2, V1} {
+		t.Run(p.String(), func(t *testing.T) {
+			limit := 100 << 10
+			r := newReceiver(t, func(n int, g *got) reply {
+				if g.Raw > limit {
+					return reply{Status: 413}
+				}
+				return ok(g)
+			})
+			q := newQueue(t, 400)
+			o := fast(t, r.URL)
+			o.Protocol, o.MaxSamples, o.MaxBytes, o.Memory = p, 40_000, 160<<10, new(Memory)
+			if err := o.Memory.put(memoryKey(o.URL), learned{V1: true, V2: true}); err != nil {
+				t.Fatal(err)
+			}
+			s := sender(t, o, q)
+			q.fill(t, 60)
+			drainAll(t, s, q, 100)
+			q.complete(t, r, nil)
+			learnedSize := s.Status().RequestSize
+			if learnedSize == 0 || learnedSize > limit {
+				t.Errorf("learned %d, the receiver takes %d", learnedSize, limit)
+			}
+			if got := o.Memory.get(memoryKey(o.URL)).MaxBytes; got != learnedSize {
+				t.Errorf("the URL's learned size is %d, the status shows %d", got, learnedSize)
+			}
+			// What it takes to grow back: accepted requests of that size.
+			small, full := &request{raw: 10}, &request{raw: learnedSize}
+			for n := 0; s.learned.MaxBytes != 0; n++ {
+				s.grow(small, time.Now())
+				if full.raw = s.learned.MaxBytes; n > 10*growAfter {
+					t.Fatalf("after %d full requests the size is still %d", n, s.learned.MaxBytes)
+				}
+				s.grow(full, time.Now())
+			}
+		})
+	}
+}
+
+// TestTooLarge drops what is refused as too large although it is small.
+func TestTooLarge(t *testing.T) {
+	r := newReceiver(t, func(n int, g *got) reply { return reply{Status: 413} })
+	q := newQueue(t, 400)
+	o := fast(t, r.URL)
+	o.MaxSamples = 10_000
+	s := sender(t, o, q)
+	q.fill(t, 3)
+	drainAll(t, s, q, 100)
+	if n := q.c.Tally().Lost[series.TooLarge]; n != 1200 {
+		t.Errorf("%d counted too_large, want 1200", n)
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	date := now.Add(-time.Hour) // the receiver's clock is slow
+	for _, c := range []struct {
+		value, date string
+		want        time.Duration
+	}{
+		{"", "", 0},
+		{"7", "", 7 * time.Second},
+		{" 7 ", "", 7 * time.Second},
+		{"007", "", 7 * time.Second},
+		{"0", "", 0},
+		{"300", "", 5 * time.Minute},
+		{"301", "", 5 * time.Minute},
+		{"99999999999999999999999999", "", 5 * time.Minute},
+		{"9223372037", "", 5 * time.Minute},
+		{"-7", "", 0},
+		{"+7", "", 0},
+		{"7.5", "", 0},
+		{"7s", "", 0},
+		{"soon", "", 0},
+		{"0x10", "", 0},
+		{now.Add(20 * time.Second).Format(http.TimeFormat), "", 20 * time.Second},
+		{now.Add(-20 * time.Second).Format(http.TimeFormat), "", 0},
+		{now.Add(20 * time.Hour).Format(http.TimeFormat), "", 5 * time.Minute},
+		{date.Add(30 * time.Second).Format(http.TimeFormat), date.Format(http.TimeFormat), 30 * time.Second},
+		{date.Add(30 * time.Second).Format(time.RFC850), date.Format(http.TimeFormat), 30 * time.Second},
+		{date.Add(30 * time.Second).Format(time.ANSIC), "never", 0},
+		{now.Add(30 * time.Second).Format(time.RFC3339), "", 0},
+	} {
+		h := http.Header{"Retry-After": {c.value}, "Date": {c.date}}
+		if got := RetryAfter(h, now); got != c.want {
+			t.Errorf("Retry-After %q, Date %q: %s, want %s", c.value, c.date, got, c.want)
+		}
+	}
+}
+
+// TestRetryAfterIsHeeded sends each status that may carry one.
+func TestRetryAfterIsHeeded(t *testing.T) {
+	for _, c := range []struct {
+		status    int
+		after     string
+		low, high time.Duration
+	}{
+		{429, "20", 20 * time.Second, 24 * time.Second},
+		{429, "4000", 5 * time.Minute, 6 * time.Minute},
+		{429, "nonsense", time.Millisecond, 2 * time.Millisecond},
+		{429, "0", time.Millisecond, 2 * time.Millisecond},
+		{503, "20", 20 * time.Second, 24 * time.Second},
+		{503, "-1", time.Millisecond, 2 * time.Millisecond},
+		{500, "20", time.Millisecond, 2 * time.Millisecond},
+		{408, "20", time.Millisecond, 2 * time.Millisecond},
+	} {
+		t.Run(strconv.Itoa(c.status)+" "+c.after, func(t *testing.T) {
+			target, _ := wire(t, func(int, *got) string {
+				return statusLine(c.status, "Retry-After: "+c.after+"\r\n")
+			})
+			q := newQueue(t, 4)
+			s := sender(t, fast(t, target), q)
+			q.fill(t, 1)
+			before := time.Now()
+			s.step(t.Context())
+			after := time.Now()
+			next := s.Status().NextAttempt
+			if next.Before(before.Add(c.low)) || next.After(after.Add(c.high)) {
+				t.Errorf("next attempt after %s, want between %s and %s", next.Sub(before), c.low, c.high)
+			}
+			s.client.close()
+		})
+	}
+}
