@@ -139,9 +139,12 @@ func (s *Sender) record(r *request, a *answer, v verdict, now time.Time) {
 	st.Duration += a.took
 	st.LastDuration = a.took
 	st.RequestSize = s.learned.MaxBytes
-	if v == delivered {
+	switch v {
+	case delivered:
 		st.Failures = 0
-	} else {
+	case otherProtocol, tryV1:
+		// Asking in the other protocol is how they are told apart, not a failure.
+	default:
 		st.Failures++
 		st.LastError, st.LastErrorTime = a.text, now
 	}

@@ -19,7 +19,7 @@ var now = time.Date(2026, 11, 22, 14, 0, 0, 0, time.UTC)
 // fresh is a forwarder that has just started well, with one endpoint.
 func fresh() State {
 	return State{
-		Version: "1.2.3", Revision: "abc", GoVersion: "go1.26", Mode: "plugin", Started: now.Add(-10 * time.Minute),
+		Version: "1.2.3", GoVersion: "go1.26", Mode: "plugin", Started: now.Add(-10 * time.Minute),
 		Config:    ConfigState{Loaded: now.Add(-10 * time.Minute)},
 		Scrape:    ScrapeState{Target: "unix:///run/docker/metrics.sock", Running: true, Interval: 15, Last: now.Add(-5 * time.Second), LastSuccess: now.Add(-5 * time.Second), Duration: 0.004, Samples: 409},
 		Spool:     SpoolState{Dir: "/data", Bytes: 1 << 20, MaxBytes: 64 << 20},

@@ -12,9 +12,8 @@ import "time"
 // answers; docs/status.schema.json describes it. Credentials never stand in it:
 // URLs come without user info and query.
 type State struct {
-	// Version, Revision and GoVersion are those of the binary.
+	// Version and GoVersion are those of the binary.
 	Version   string `json:"version"`
-	Revision  string `json:"revision,omitempty"`
 	GoVersion string `json:"go_version,omitempty"`
 	// Mode is "plugin" or "run".
 	Mode string `json:"mode"`

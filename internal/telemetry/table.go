@@ -50,10 +50,10 @@ const (
 // for each endpoint.
 var table = []Metric{
 	{
-		Name: prefix + "build_info", Type: gauge, Always: true, Labels: []string{"version", "revision", "goversion"},
+		Name: prefix + "build_info", Type: gauge, Always: true, Labels: []string{"version", "goversion"},
 		Help: "Always 1; the labels say what is running.",
 		collect: func(m *Metric, s *State, put put) {
-			put(m, values{s.Version, s.Revision, s.GoVersion}, 1)
+			put(m, values{s.Version, s.GoVersion}, 1)
 		},
 	},
 	each("newest_sent_timestamp_seconds", gauge, "seconds",
