@@ -95,7 +95,7 @@ func FuzzScrape(f *testing.F) {
 		ct := fuzzTypes[int(format)%len(fuzzTypes)]
 		fast, slow := staticScraper(t, ct, nil), staticScraper(t, ct, nil)
 		scrape := func(s *Scraper, ct string, body []byte) ([]string, error) {
-			s.target.transport = &static{header: http.Header{"Content-Type": {ct}}, body: body}
+			s.target.ask = (&static{header: http.Header{"Content-Type": {ct}}, body: body}).ask
 			sc, err := s.Scrape(context.Background(), epoch)
 			var failure *Error
 			if sc == nil || err != nil && !errors.As(err, &failure) {

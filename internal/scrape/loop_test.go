@@ -25,12 +25,12 @@ import (
 // canned answers requests without a connection, so that a bubble's clock may run.
 type canned struct{ answer func() (int, string) }
 
-func (c *canned) RoundTrip(r *http.Request) (*http.Response, error) {
+func (c *canned) ask(ctx context.Context, _ time.Time) (*http.Response, error) {
 	code, body := 200, "a 1\n"
 	if c.answer != nil {
 		code, body = c.answer()
 	}
-	if err := r.Context().Err(); err != nil {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	return &http.Response{
@@ -61,7 +61,7 @@ func newClocked(t *testing.T, o Options, answer func() (int, string)) *clocked {
 	c.offset.Store(int64(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC).Sub(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))))
 	o.Now = func() time.Time { return time.Now().Add(time.Duration(c.offset.Load())) }
 	s := newScraper(t, o)
-	s.target.transport = &canned{answer}
+	s.target.ask = (&canned{answer}).ask
 	c.Loop = NewLoop(s)
 	return c
 }

@@ -147,8 +147,6 @@ func (s *Scraper) Scrape(ctx context.Context, now time.Time) (*series.Scrape, er
 
 // read gets and parses one body.
 func (s *Scraper) read(ctx context.Context) (format, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
-	defer cancel()
 	body, f, err := s.target.fetch(ctx)
 	if err != nil {
 		return f, err

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // accept asks for protobuf first: it alone carries start timestamps, exemplars and
@@ -36,26 +37,27 @@ func (f format) String() string {
 	return [...]string{"", "text", "protobuf", "openmetrics"}[f]
 }
 
-// target is one HTTP connection, kept alive, and the buffer that bodies are read
-// into. A proxy is never used and a redirect never followed.
+// target is what is scraped, and the buffer that bodies are read into. A proxy is
+// never used and a redirect never followed. Compression, which over a local socket
+// only costs, is not asked for; an answer that is compressed all the same is
+// unpacked here, where its size can be limited.
 type target struct {
-	name      string
-	transport http.RoundTripper
-	request   *http.Request
-	closeIdle func()
-	maxBytes  int64
+	name     string
+	conn     *conn
+	ask      func(ctx context.Context, deadline time.Time) (*http.Response, error)
+	timeout  time.Duration
+	maxBytes int64
 
-	body        []byte
-	gz          *gzip.Reader
+	body []byte
+	gz   *gzip.Reader
+
 	contentType string
 	format      format
 }
 
 func newTarget(o *Options) (*target, error) {
-	t := &target{name: o.Target, maxBytes: o.MaxBytes}
-	var d net.Dialer
-	dial := d.DialContext
-	var u *url.URL
+	t := &target{name: o.Target, timeout: o.Timeout, maxBytes: o.MaxBytes}
+	network, address, rawURL := "tcp", "", o.Target
 	switch {
 	case strings.HasPrefix(o.Target, "unix://"):
 		path, httpPath := strings.TrimPrefix(o.Target, "unix://"), "/metrics"
@@ -65,37 +67,34 @@ func newTarget(o *Options) (*target, error) {
 		if !strings.HasPrefix(path, "/") {
 			return nil, fmt.Errorf("scrape target %q: want an absolute path, as in unix:///run/docker/metrics.sock", o.Target)
 		}
-		dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", path) }
-		var err error
-		if u, err = url.Parse("http://localhost" + httpPath); err != nil {
-			return nil, fmt.Errorf("scrape target %q: %w", o.Target, err)
-		}
-	case strings.HasPrefix(o.Target, "http://"):
-		var err error
-		if u, err = url.Parse(o.Target); err != nil {
-			return nil, fmt.Errorf("scrape target: %w", err)
-		}
-		if u.User != nil {
-			return nil, errors.New("scrape target: user info in the URL is not supported")
-		}
-		if u.Host == "" {
-			return nil, fmt.Errorf("scrape target %q: want a host, as in http://127.0.0.1:9323/metrics", o.Target)
-		}
-		if u.Path == "" {
-			u.Path = "/metrics"
-		}
-	default:
+		network, address, rawURL = "unix", path, "http://localhost"+httpPath
+	case !strings.HasPrefix(o.Target, "http://"):
 		return nil, fmt.Errorf("scrape target %q: want unix:///path/to.sock or http://host:port/metrics", o.Target)
 	}
-	transport := &http.Transport{
-		DialContext: dial,
-		// Over a local socket compression only costs; an answer that is compressed
-		// all the same is unpacked below, where its size can be limited.
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: 64 << 10,
-		ReadBufferSize:         16 << 10,
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			err = ue.Err // without the URL, which may hold a password
+		}
+		return nil, fmt.Errorf("scrape target: invalid URL: %w", err)
 	}
-	t.transport, t.closeIdle = transport, transport.CloseIdleConnections
+	if u.User != nil {
+		return nil, errors.New("scrape target: user info in the URL is not supported")
+	}
+	if u.Hostname() == "" {
+		return nil, fmt.Errorf("scrape target %q: want a host, as in http://127.0.0.1:9323/metrics", o.Target)
+	}
+	if u.Path == "" {
+		u.Path = "/metrics"
+	}
+	if network == "tcp" {
+		port := u.Port()
+		if port == "" {
+			port = "80"
+		}
+		address = net.JoinHostPort(u.Hostname(), port)
+	}
 	h := http.Header{
 		"Accept":                              {accept},
 		"X-Prometheus-Scrape-Timeout-Seconds": {strconv.FormatFloat(o.Timeout.Seconds(), 'f', -1, 64)},
@@ -103,18 +102,31 @@ func newTarget(o *Options) (*target, error) {
 	if o.UserAgent != "" {
 		h["User-Agent"] = []string{o.UserAgent}
 	}
-	t.request = &http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Header: h, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
+	r := &http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Header: h, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
+	if t.conn, err = newConn(network, address, r); err != nil {
+		return nil, fmt.Errorf("scrape target: %w", err)
+	}
+	t.ask = t.conn.roundTrip
 	return t, nil
 }
 
 // fetch gets one answer whole. The body is valid until the next fetch and has
 // room for one more byte behind its end, which the text parser wants to write.
 func (t *target) fetch(ctx context.Context) (body []byte, f format, err error) {
-	resp, err := t.transport.RoundTrip(t.request.WithContext(ctx))
+	deadline := time.Now().Add(t.timeout)
+	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
+		deadline = d
+	}
+	resp, err := t.ask(ctx, deadline)
 	if err != nil {
 		return nil, 0, connError("scrape", t.name, err)
 	}
-	defer resp.Body.Close()
+	body, f, err = t.answer(resp)
+	t.conn.done(resp, err == nil)
+	return body, f, err
+}
+
+func (t *target) answer(resp *http.Response) (body []byte, f format, err error) {
 	if resp.StatusCode != http.StatusOK {
 		return nil, 0, failed(Status, "scrape %s: answered %d, want 200", t.name, resp.StatusCode)
 	}
@@ -124,19 +136,27 @@ func (t *target) fetch(ctx context.Context) (body []byte, f format, err error) {
 	var r io.Reader = resp.Body
 	switch enc := resp.Header.Get("Content-Encoding"); enc {
 	case "", "identity":
+		body, err = t.read(r)
+		return body, f, err
 	case "gzip":
-		if t.gz == nil {
-			t.gz = new(gzip.Reader)
-		}
-		if err := t.gz.Reset(resp.Body); err != nil {
-			return nil, 0, readError(t.name, err)
-		}
-		r = t.gz
 	default:
 		return nil, 0, failed(ContentType, "scrape %s: content encoding %.40q, want gzip or none", t.name, enc)
 	}
-	body, err = t.read(r)
-	return body, f, err
+	if t.gz == nil {
+		t.gz = new(gzip.Reader)
+	}
+	if err := t.gz.Reset(r); err != nil {
+		return nil, 0, readError(t.name, err)
+	}
+	if body, err = t.read(t.gz); err != nil {
+		return nil, 0, err
+	}
+	// The packed body may go on behind its end; only its own end frees the connection.
+	var rest [1]byte
+	if _, err := io.ReadFull(r, rest[:]); err != io.EOF {
+		return nil, 0, failed(Parse, "scrape %s: the body goes on behind its compressed part", t.name)
+	}
+	return body, f, nil
 }
 
 func (t *target) read(r io.Reader) ([]byte, error) {
@@ -206,4 +226,4 @@ func (t *target) formatOf(contentType string) (format, error) {
 }
 
 // close drops the idle connection.
-func (t *target) close() { t.closeIdle() }
+func (t *target) close() { t.conn.close() }
