@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,7 +57,7 @@ func (s *senders) set(endpoints []config.Endpoint) error {
 	}
 	kept := map[string]*running{}
 	for _, r := range s.running {
-		if i := find(endpoints, r.endpoint.Name); i >= 0 && reflect.DeepEqual(endpoints[i], r.endpoint) {
+		if i := find(endpoints, r.endpoint.Name); i >= 0 && endpoints[i].Equal(&r.endpoint) {
 			kept[r.endpoint.Name] = r
 		} else {
 			r.stop()

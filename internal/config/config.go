@@ -110,6 +110,16 @@ type Endpoint struct {
 	RateLimit int
 
 	Relabel []*relabel.Config
+
+	// entry is a hash of the entry of CONFIG_FILE, empty without one.
+	entry string
+}
+
+// Equal reports whether two endpoints that were read with the same environment
+// are the same in everything. Their fields cannot tell: an HTTP client keeps
+// state of its own in the configuration that it was made from.
+func (e *Endpoint) Equal(o *Endpoint) bool {
+	return e.Name == o.Name && e.entry == o.entry && e.URL.String() == o.URL.String()
 }
 
 // Warning is about a setting that works, but hardly as it was meant.

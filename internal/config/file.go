@@ -3,6 +3,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/url"
@@ -105,6 +106,13 @@ func parseFile(text []byte, dir string, base Endpoint) ([]Endpoint, []Warning, e
 	if n := len(f.RemoteWrite); n > maxEndpoints {
 		return nil, nil, fmt.Errorf("has %d entries under remote_write; give at most %d", n, maxEndpoints)
 	}
+	// Once more without types, since those hide secrets when they are written.
+	var raw struct {
+		RemoteWrite []any `yaml:"remote_write"`
+	}
+	if err := yaml.Unmarshal(text, &raw); err != nil {
+		return nil, nil, yamlError(err)
+	}
 	var (
 		endpoints []Endpoint
 		warnings  []Warning
@@ -122,6 +130,9 @@ func parseFile(text []byte, dir string, base Endpoint) ([]Endpoint, []Warning, e
 			where += " (" + quote(r.Name) + ")"
 		}
 		e, problems := r.endpoint(dir, base)
+		if i < len(raw.RemoteWrite) {
+			e.entry = fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%#v", raw.RemoteWrite[i])))
+		}
 		if r.Name != "" && names[r.Name] {
 			problems = append(problems, errors.New("name stands there twice; names must differ"))
 		}

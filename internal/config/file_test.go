@@ -233,6 +233,29 @@ func TestFileBounds(t *testing.T) {
 	}
 }
 
+// TestEqual: an unchanged entry is equal wherever it stands; a changed secret
+// is a change.
+func TestEqual(t *testing.T) {
+	parse := func(text string) []Endpoint {
+		t.Helper()
+		endpoints, _, err := parseFile([]byte("remote_write:"+text), "/", testBase(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return endpoints
+	}
+	const b = "\n- {url: http://b/w, write_relabel_configs: [{action: drop, regex: a}], oauth2: {client_id: a, client_secret: c, token_url: http://d}}"
+	before := parse("\n- {url: http://a/w, basic_auth: {username: u, password: one}}" + b)
+	after := parse(b + "\n# a comment\n- {url: http://a/w, basic_auth: {username: u, password: two}}")
+	before[1].Client.OAuth2.Proxy() // what a client does
+	if !before[1].Equal(&after[0]) {
+		t.Error("an unchanged entry differs")
+	}
+	if before[0].Equal(&after[1]) {
+		t.Error("another password makes no difference")
+	}
+}
+
 // TestNamesDoNotDependOnOrder: reordering entries renames none.
 func TestNamesDoNotDependOnOrder(t *testing.T) {
 	entries := []string{
