@@ -23,6 +23,12 @@ func (p *pipeline) state() telemetry.State {
 		Spool:     telemetry.SpoolState{Dir: p.cfg.DataDir, MaxBytes: p.cfg.SpoolMaxBytes},
 		Log:       telemetry.LogState{Dropped: p.log.Dropped()},
 	}
+	s.Spool.Bytes = p.spool.Usage()
+	removed := p.spool.Removed()
+	s.Spool.Removed = removed.Sum()
+	for _, u := range p.spool.Unclaimed() {
+		s.Unclaimed = append(s.Unclaimed, telemetry.UnclaimedState{Name: u.Name, Since: u.Since, Samples: u.Samples})
+	}
 	if err := p.spool.Err(); err != nil {
 		s.Spool.Error = err.Error()
 	}

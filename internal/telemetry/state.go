@@ -97,6 +97,8 @@ type SpoolState struct {
 	// Bytes is what it takes on disk, MaxBytes its cap (0 for none).
 	Bytes    int64 `json:"bytes"`
 	MaxBytes int64 `json:"max_bytes"`
+	// Removed counts the samples of endpoints that were removed seven days before.
+	Removed uint64 `json:"samples_removed"`
 }
 
 // EndpointState is one receiver and what waits for it.

@@ -75,14 +75,17 @@ var table = []Metric{
 		func(e *EndpointState) float64 { return float64(e.Delivered) }),
 	{
 		Name: prefix + "samples_dropped_total", Type: counter, Labels: []string{"endpoint", "reason"},
-		Help: "Samples that will never reach the endpoint, by reason, over restarts.",
+		Help: "Samples that will never reach the endpoint, by reason, over restarts. Those of endpoint_removed have no endpoint.",
 		collect: func(m *Metric, s *State, put put) {
 			for i := range s.Endpoints {
 				e := &s.Endpoints[i]
 				for r, n := range e.Lost {
-					put(m, values{e.Name, series.Loss(r).String()}, float64(n))
+					if r := series.Loss(r); r != series.EndpointRemoved {
+						put(m, values{e.Name, r.String()}, float64(n))
+					}
 				}
 			}
+			put(m, values{"", series.EndpointRemoved.String()}, float64(s.Spool.Removed))
 		},
 	},
 	each("samples_retried_total", counter, "",
