@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
-	"github.com/docker-remote-write/docker-remote-write/internal/spool"
 )
 
 // wire is a server that answers with whatever status line the test wants, also
@@ -296,7 +295,7 @@ func TestCells(t *testing.T) {
 			if st := s.Status().State; st != c.state {
 				t.Errorf("state %q, want %q", st, c.state)
 			}
-			if (q.c.Backlog() != spool.Backlog{}) {
+			if q.c.Backlog().Samples != 0 {
 				t.Errorf("there still waits %+v", q.c.Backlog())
 			}
 			if c.check != nil {

@@ -4,6 +4,7 @@ package remotewrite
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
@@ -90,7 +91,10 @@ func (s *Sender) build() bool {
 		size = 0
 	}
 	for {
-		if err := s.cursor.Read(&s.batch, from, lim); err != nil {
+		if err := s.cursor.Read(&s.batch, from, lim); errors.Is(err, spool.ErrHeld) {
+			s.stalledTo = now.Add(maxSleep)
+			return false
+		} else if err != nil {
 			s.localFailure("cannot read the spool", err)
 			return false
 		}
@@ -99,10 +103,11 @@ func (s *Sender) build() bool {
 			if s.poison.probing {
 				s.poison.probing = false
 			} else if s.cursor.Backlog().Samples > 0 {
-				s.localFailure("cannot read the spool", errNothingRead)
+				s.stall(now)
 			}
 			return false
 		}
+		s.stalls = 0
 		if len(b.Times) > 0 && b.Times[0] >= lim.Before {
 			s.ahead(now, pos)
 			return false
@@ -127,6 +132,16 @@ func (s *Sender) build() bool {
 	}
 	s.req = &s.buf
 	return true
+}
+
+// stall waits for a scrape that is counted but cannot be read yet: it is about to
+// be synced. That takes milliseconds; anything longer is worth a word.
+func (s *Sender) stall(now time.Time) {
+	s.stalls++
+	s.stalledTo = now.Add(min(time.Millisecond<<min(s.stalls, 20), maxSleep))
+	if s.stalls > 12 {
+		s.notices.local(s, "cannot read the spool", errNothingRead)
+	}
 }
 
 // limits are those of a batch that begins at pos.

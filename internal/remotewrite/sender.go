@@ -19,8 +19,8 @@ var ErrBackingOff = errors.New("the endpoint is backing off")
 // Sender sends what waits at one cursor to one receiver, in order, one request at
 // a time.
 //
-// To change the options of an endpoint, end Run and make a new Sender with the
-// same cursor. What was in flight then is treated as after a restart.
+// To change the options of an endpoint, end Run, claim the cursor again and make a
+// new Sender with it. What was in flight then is treated as after a restart.
 type Sender struct {
 	o      Options
 	cursor *spool.Cursor
@@ -59,6 +59,8 @@ type Sender struct {
 	// overloaded: the last failure was a 429, and the backoff has not eased off since.
 	overloaded bool
 	retryAt    time.Time // no attempt before that
+	stalledTo  time.Time // nor before that, when there was nothing to read
+	stalls     int       // in a row
 	arrived    time.Time // when what waits began to
 	idle       bool      // nothing waited when last looked
 	flushing   *flush
@@ -107,21 +109,6 @@ func New(o Options, c *spool.Cursor) (*Sender, error) {
 	return s, nil
 }
 
-// Replace makes a Sender with other options for the same endpoint, after Run has
-// ended. It keeps the counts, and knows what was in flight.
-func (s *Sender) Replace(o Options) (*Sender, error) {
-	n, err := New(o, s.cursor)
-	if err != nil {
-		return nil, err
-	}
-	s.loop <- struct{}{}
-	defer func() { <-s.loop }()
-	n.resent, n.exact = s.resent, s.cursor.Position().Before(s.resent)
-	old := s.Status()
-	n.status.Counts = old.Counts
-	return n, nil
-}
-
 // Run sends until ctx is done. It returns nil then; the request in flight, if any,
 // counts as one whose answer was lost.
 func (s *Sender) Run(ctx context.Context) error {
@@ -135,7 +122,7 @@ func (s *Sender) Run(ctx context.Context) error {
 		s.client.close()
 		<-s.loop
 	}()
-	for s.wait(ctx) {
+	for s.wait(ctx, false) {
 		s.step(ctx)
 	}
 	return nil
@@ -156,7 +143,7 @@ func (s *Sender) Flush(ctx context.Context) error {
 	case s.loop <- struct{}{}:
 		defer func() { s.client.close(); <-s.loop }()
 		s.flushing = f
-		for !s.flushed() && ctx.Err() == nil {
+		for s.wait(ctx, true) {
 			s.step(ctx)
 		}
 		s.endFlush(ctx.Err())
@@ -175,7 +162,7 @@ func (s *Sender) flushed() bool {
 	}
 	t := s.cursor.Tally()
 	switch {
-	case t.Sum() >= f.target || s.cursor.Backlog() == spool.Backlog{}:
+	case t.Sum() >= f.target || s.cursor.Backlog().Samples == 0:
 		s.endFlush(nil)
 	case time.Now().Before(s.retryAt):
 		s.endFlush(ErrBackingOff)
@@ -193,10 +180,12 @@ func (s *Sender) endFlush(err error) {
 }
 
 // wait returns true when there is something to send and nothing speaks against it,
-// and false when ctx is done.
-func (s *Sender) wait(ctx context.Context) bool {
+// and false when ctx is done, or with toFlush when the flush is.
+func (s *Sender) wait(ctx context.Context, toFlush bool) bool {
 	for ctx.Err() == nil {
-		s.flushed()
+		if s.flushed() && toFlush {
+			return false
+		}
 		now := time.Now()
 		at, any := s.due(now)
 		if any && !at.After(now) {
@@ -234,7 +223,7 @@ func (s *Sender) due(now time.Time) (at time.Time, any bool) {
 		return s.retryAt, true
 	}
 	b := s.cursor.Backlog()
-	if b.Scrapes == 0 && b.Samples == 0 {
+	if b.Samples == 0 {
 		s.idle = true
 		return at, false
 	}
@@ -242,6 +231,9 @@ func (s *Sender) due(now time.Time) (at time.Time, any bool) {
 		s.idle, s.arrived = false, now
 	}
 	at = s.retryAt
+	if s.stalledTo.After(at) {
+		at = s.stalledTo
+	}
 	// What has waited longer already, before a restart or in an outage, and what
 	// fills a request, is not held back for more.
 	if d := s.o.Deadline; d > 0 && s.flushing == nil && b.Samples < uint64(s.o.MaxSamples) && !s.arrived.IsZero() {
