@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/docker-remote-write/docker-remote-write/internal/config"
 	"github.com/docker-remote-write/docker-remote-write/internal/dockerplugin"
 	"github.com/docker-remote-write/docker-remote-write/internal/logging"
@@ -75,6 +77,6 @@ func closeLog(log *logging.Logger) {
 
 func logWarnings(log *logging.Logger, warnings []config.Warning) {
 	for _, w := range warnings {
-		log.WithField("setting", w.Setting).Warn(w.Text)
+		log.WithFields(logrus.Fields{"setting": w.Setting, "problem": w.Text}).Warn("a setting wants a look")
 	}
 }

@@ -131,7 +131,7 @@ type Warning struct {
 }
 
 // String is the warning as one line.
-func (w Warning) String() string { return w.Setting + ": " + w.Text }
+func (w Warning) String() string { return w.Setting + joint(w.Text) + w.Text }
 
 // Display is a URL as it may be shown to anyone: without user info, query and
 // fragment.

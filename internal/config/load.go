@@ -110,11 +110,21 @@ func (l *loader) read(s *Setting) {
 // fail reports a problem with the value of a setting.
 func (l *loader) fail(name, value string, problem error) {
 	l.bad[name] = true
-	if s := find(name); s == nil || s.Secret || s.Type == PEM || s.Type == URLs || value == "" {
-		l.errs = append(l.errs, fmt.Errorf("%s: %w", name, problem))
-		return
+	subject := name
+	if s := find(name); s != nil && !s.Secret && s.Type != PEM && s.Type != URLs && value != "" {
+		subject += "=" + quote(value)
 	}
-	l.errs = append(l.errs, fmt.Errorf("%s=%s: %w", name, quote(value), problem))
+	l.errs = append(l.errs, fmt.Errorf("%s%w", subject+joint(problem.Error()), problem))
+}
+
+// joint is what stands between a setting and what is said of it: nothing where
+// that is the rest of a sentence.
+func joint(problem string) string {
+	switch word, _, _ := strings.Cut(problem, " "); word {
+	case "is", "has", "begins", "makes":
+		return " "
+	}
+	return ": "
 }
 
 // contradict reports settings that exclude each other, first the one to blame.

@@ -70,7 +70,7 @@ func TestEmptyMeansUnset(t *testing.T) {
 			for _, empty := range []string{"", "  ", "\n"} {
 				environ := []string{name + "=" + empty}
 				if name == "REMOTE_WRITE_URL" {
-					if _, _, err := Load(mode, environ); err == nil || !strings.Contains(err.Error(), "REMOTE_WRITE_URL: is not set") {
+					if _, _, err := Load(mode, environ); err == nil || !strings.Contains(err.Error(), "REMOTE_WRITE_URL is not set") {
 						t.Errorf("%s: %v", mode, err)
 					}
 					continue
@@ -104,7 +104,7 @@ func TestBadSettings(t *testing.T) {
 		environ []string
 		want    []string
 	}{
-		{[]string{"REMOTE_WRITE_URL="}, []string{"REMOTE_WRITE_URL: is not set", "CONFIG_FILE"}},
+		{[]string{"REMOTE_WRITE_URL="}, []string{"REMOTE_WRITE_URL is not set", "CONFIG_FILE"}},
 		{[]string{"REMOTE_WRITE_URL=prometheus:9090"}, []string{"REMOTE_WRITE_URL", `"prometheus:9090"`, "http://"}},
 		{[]string{"REMOTE_WRITE_URL=ftp://x/"}, []string{"REMOTE_WRITE_URL", `"ftp://x/"`, "http://"}},
 		{[]string{"REMOTE_WRITE_URL=https:///api"}, []string{"REMOTE_WRITE_URL", "no host"}},
