@@ -397,8 +397,8 @@ func TestEnd(t *testing.T) {
 func TestRefused(t *testing.T) {
 	s := newScraper(t, Options{Target: "unix:///nonexistent/metrics.sock"})
 	sc, err := s.Scrape(t.Context(), epoch)
-	if !Refused(err) || !strings.HasPrefix(dump(sc), "up 0\n") {
-		t.Errorf("%v\n%s", err, dump(sc))
+	if !Refused(err) || !strings.HasPrefix(dump(sc), "up 0\n") || sc.Time != epoch.UnixMilli() {
+		t.Errorf("at %d: %v\n%s", sc.Time, err, dump(sc))
 	}
 	if st := s.Stats(); st.Outcomes[RefusedSocket] != 1 || st.Failed() != 1 || st.Up {
 		t.Errorf("%+v", st)

@@ -108,8 +108,7 @@ func (s *Scraper) Scrape(ctx context.Context, now time.Time) (*series.Scrape, er
 		s.count(HeldBack, now, time.Since(began), f, nil)
 		return nil, ErrHeldBack
 	}
-	s.out.Time = now.UnixMilli()
-	s.last = s.out.Time
+	s.last = now.UnixMilli()
 	prev := s.live
 	switch {
 	case err != nil:
@@ -124,6 +123,7 @@ func (s *Scraper) Scrape(ctx context.Context, now time.Time) (*series.Scrape, er
 		s.cache.sweep(s.parse.raws, s.parse.entries, s.parse.families)
 		s.liveRound = s.cache.round
 	}
+	s.out.Time = s.last
 	took := time.Since(began)
 	s.appendReport(err == nil, took)
 	s.appendOwn(err == nil)
