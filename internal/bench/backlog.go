@@ -19,12 +19,15 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/internal/spool"
 )
 
+// backlogInstance is the host's name in the backlog, and so that of the agent.
+const backlogInstance = "bench"
+
 // backlog writes that many scrapes, 15 s apart and the newest a minute old, into
 // a new spool under dir with a cursor before them all. It returns the samples.
 func backlog(dir, url string, f *replay.Frames, scrapes int) (int, error) {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	sp, err := spool.Open(dir, spool.Options{Log: log})
+	sp, err := spool.Open(dir, spool.Options{Instance: backlogInstance, Log: log})
 	if err != nil {
 		return 0, err
 	}
@@ -79,7 +82,7 @@ func parse(sc *series.Scrape, body []byte, known map[string]*series.Series) erro
 				p.Labels(&l)
 				b := labels.NewBuilder(l)
 				b.Set("job", "docker")
-				b.Set("instance", "bench")
+				b.Set("instance", backlogInstance)
 				s = &series.Series{Labels: b.Labels(), Type: typ, Help: help}
 				known[string(raw)] = s
 			}

@@ -157,7 +157,7 @@ func Drain(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, s
 		return d, err
 	}
 	// The target's own answers would collide with the backlog's numbers.
-	r, err := begin(dir, a, replay.Synthetic(2), s, 10*time.Minute, "JOB=live")
+	r, err := begin(dir, a, replay.Synthetic(2), s, 10*time.Minute, "JOB=live", "INSTANCE="+backlogInstance)
 	if err != nil {
 		return d, err
 	}

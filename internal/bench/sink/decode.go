@@ -11,11 +11,13 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// sample is one sample of the series with that key.
+// sample is one sample of the series with that key; sequence says that its series
+// numbers the scrapes.
 type sample struct {
-	key uint64
-	t   int64
-	v   float64
+	key      uint64
+	sequence bool
+	t        int64
+	v        float64
 }
 
 // decoder walks a request in place, without building its messages: the sink
@@ -26,9 +28,8 @@ type decoder struct {
 	symbols [][]byte
 	refs    []uint64
 	samples []sample
-	// sequence is the key of the sequence series once it was met, 0 before.
-	sequence uint64
-	name     string
+	// name of the sequence series.
+	name string
 }
 
 var errMalformed = errors.New("malformed protobuf")
@@ -175,9 +176,6 @@ func (d *decoder) sample(m []byte) error {
 // finish gives the samples from that index on their series.
 func (d *decoder) finish(from int, key uint64, sequence bool) {
 	for i := from; i < len(d.samples); i++ {
-		d.samples[i].key = key
-	}
-	if sequence {
-		d.sequence = key
+		d.samples[i].key, d.samples[i].sequence = key, sequence
 	}
 }

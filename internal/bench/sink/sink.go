@@ -263,7 +263,7 @@ func (s *Sink) count(wire int) {
 		default:
 			s.totals.OutOfOrder++
 		}
-		if p.key == s.dec.sequence && !math.IsNaN(p.v) {
+		if p.sequence && !math.IsNaN(p.v) {
 			if _, ok := s.arrived[int(p.v)]; !ok {
 				s.arrived[int(p.v)] = now
 			}
