@@ -43,6 +43,7 @@ type encoder struct {
 	lines   []*line
 	next    []int32 // row that follows in the same line, -1 for none
 	fams    []*family
+	helped  []*line // those of the request that carry their help text
 
 	samples []series.Sample
 	hists   []series.HistogramAt
@@ -52,7 +53,7 @@ type encoder struct {
 func newEncoder(r []*relabel.Config) *encoder { return &encoder{relabel: r} }
 
 // encode writes the batch as a request of that protocol into r. now, in
-// milliseconds, decides which metadata is due in 1.0.
+// milliseconds, decides which metadata is due.
 func (e *encoder) encode(r *request, b *series.Batch, p Protocol, now int64) {
 	if e.table == nil || e.table.proto != p {
 		e.table = newTable(p, e.relabel)
@@ -68,7 +69,7 @@ func (e *encoder) encode(r *request, b *series.Batch, p Protocol, now int64) {
 	if p == V1 {
 		e.encodeV1(r, b, now)
 	} else {
-		e.encodeV2(r, b)
+		e.encodeV2(r, b, now)
 	}
 	e.body = compress(e.body, e.whole)
 	r.body, r.raw = e.body, len(e.whole)
@@ -177,4 +178,8 @@ func (e *encoder) accepted(now int64) {
 		f.sent = now
 	}
 	e.fams = e.fams[:0]
+	for _, l := range e.helped {
+		l.helped = now
+	}
+	e.helped = e.helped[:0]
 }

@@ -24,8 +24,15 @@ const (
 )
 
 // metadataEvery is how often 1.0 repeats the metadata of a family, which no
-// sample carries there.
-const metadataEvery = 10 * time.Minute
+// sample carries there, and 2.0 the help texts. Receivers that forget metadata do
+// so after ten minutes or more.
+const metadataEvery = 5 * time.Minute
+
+// due reports whether what last arrived at sent, in milliseconds and 0 for never,
+// is to be sent again.
+func due(sent, now int64) bool {
+	return sent == 0 || now-sent >= metadataEvery.Milliseconds() || now < sent
+}
 
 func appendLabelV1(dst []byte, name, value string) []byte {
 	dst, start, room := openFrame(dst, tagLabelsV1, 4+len(name)+len(value))
@@ -43,8 +50,7 @@ func (e *encoder) encodeV1(r *request, b *series.Batch, now int64) {
 	for _, l := range e.lines {
 		s, h, x := e.gather(r, b, l)
 		r.samples += len(s) + len(h)
-		if f := l.family; len(s)+len(h) > 0 && f.request != e.request &&
-			(f.sent == 0 || now-f.sent >= metadataEvery.Milliseconds() || now < f.sent) {
+		if f := l.family; len(s)+len(h) > 0 && f.request != e.request && due(f.sent, now) {
 			f.request = e.request
 			e.fams = append(e.fams, f)
 		}

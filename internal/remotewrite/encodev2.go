@@ -27,17 +27,26 @@ const (
 
 func metricTypeV2(t model.MetricType) byte { return byte(writev2.FromMetadataType(t)) }
 
-// encodeV2 writes the lines of the batch as a 2.0 request into e.whole.
-func (e *encoder) encodeV2(r *request, b *series.Batch) {
+// encodeV2 writes the lines of the batch as a 2.0 request into e.whole. Type and
+// unit stand with each series in each request: a receiver may make labels of them.
+// The help text does only every metadataEvery: it would be a third of a request
+// that carries a single scrape.
+func (e *encoder) encodeV2(r *request, b *series.Batch, now int64) {
 	y := &e.table.symbols
 	y.begin(e.request)
 	e.raw = e.raw[:0]
+	e.helped = e.helped[:0]
 	for _, l := range e.lines {
 		s, h, x := e.gather(r, b, l)
 		r.samples += len(s) + len(h)
+		help := uint32(0)
+		if l.help != 0 && len(s)+len(h) > 0 && due(l.helped, now) {
+			help = l.help
+			e.helped = append(e.helped, l)
+		}
 		for len(s)+len(h) > 0 {
 			ns, nh := run(s, h)
-			e.appendSeriesV2(l, s[:ns], h[:nh], x)
+			e.appendSeriesV2(l, help, s[:ns], h[:nh], x)
 			r.exemplars += len(x)
 			s, h, x = s[ns:], h[nh:], nil
 		}
@@ -45,7 +54,7 @@ func (e *encoder) encodeV2(r *request, b *series.Batch) {
 	e.whole = append(y.append(e.whole[:0]), e.raw...)
 }
 
-func (e *encoder) appendSeriesV2(l *line, s []series.Sample, h []series.HistogramAt, x []series.Exemplar) {
+func (e *encoder) appendSeriesV2(l *line, help uint32, s []series.Sample, h []series.HistogramAt, x []series.Exemplar) {
 	y := &e.table.symbols
 	dst, start, room := openFrame(e.raw, tagTimeSeriesV2, 32+18*len(s)+64*len(h))
 
@@ -74,14 +83,14 @@ func (e *encoder) appendSeriesV2(l *line, s []series.Sample, h []series.Histogra
 		dst = appendMessage(dst, tagExemplarsV2, &m)
 	}
 
-	if l.typ != 0 || l.help != 0 || l.unit != 0 {
+	if l.typ != 0 || help != 0 || l.unit != 0 {
 		dst = append(dst, tagMetadata, 0)
 		meta := len(dst)
 		if l.typ != 0 {
 			dst = append(dst, tagMetadataType, l.typ)
 		}
-		if l.help != 0 {
-			dst = binary.AppendUvarint(append(dst, tagMetadataHelp), uint64(y.ref(l.help)))
+		if help != 0 {
+			dst = binary.AppendUvarint(append(dst, tagMetadataHelp), uint64(y.ref(help)))
 		}
 		if l.unit != 0 {
 			dst = binary.AppendUvarint(append(dst, tagMetadataUnit), uint64(y.ref(l.unit)))

@@ -58,6 +58,7 @@ type line struct {
 
 	refs    []uint32 // 2.0: symbols of the labels, name and value in turn
 	help    uint32
+	helped  int64 // when the help text last arrived, in milliseconds; 0 for never
 	unit    uint32
 	typ     byte
 	encoded []byte  // 1.0: the labels as fields of a TimeSeries
