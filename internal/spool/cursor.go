@@ -70,9 +70,10 @@ type mark struct {
 	time     int64
 }
 
-// bounds are what one read covered: the count at which it began, and a mark for
+// bounds are what one read covered: where it began, the count there, and a mark for
 // each scrape in it and the one behind it.
 type bounds struct {
+	at    series.Position
 	from  uint64
 	marks []mark
 }
@@ -130,17 +131,18 @@ func (c *Cursor) Begin(to series.Position) error {
 	}
 	c.sent, c.sentCum = to, cum
 	// What was evicted between the read and now is in the sender's memory all the
-	// same, unless it was gone when the range was read.
-	if c.lost() > 0 && c.lostFrom == c.cum && cum > c.cum {
-		if c.readFrom(to) >= c.lostTo {
-			c.pos, c.cum = c.resume, c.lostTo
-			c.forget()
-		} else {
-			c.recall(c.cum, cum)
-			c.lostFrom = min(cum, c.lostTo)
-			if c.lost() == 0 {
-				c.forget()
+	// same; what was gone when the range was read is not.
+	if c.lost() > 0 && c.lostFrom == c.cum {
+		from := c.readFrom(to)
+		if gone := min(from.from, c.lostTo); gone > c.cum {
+			c.pos, c.cum, c.lostFrom = from.at, from.from, max(gone, c.lostFrom)
+			if gone == c.lostTo {
+				c.pos, c.cum = c.resume, c.lostTo
 			}
+		}
+		c.recall(c.cum, cum)
+		if c.lostFrom = max(c.lostFrom, min(cum, c.lostTo)); c.lost() == 0 {
+			c.forget()
 		}
 	}
 	c.save()
@@ -312,16 +314,16 @@ func (c *Cursor) count(p series.Position) (uint64, error) {
 	return m.cum + uint64(p.Ordinal), nil
 }
 
-// readFrom is the count at which the newest read that reached that position began.
-func (c *Cursor) readFrom(p series.Position) uint64 {
+// readFrom is where the newest read that reached that position began.
+func (c *Cursor) readFrom(p series.Position) *bounds {
 	for _, b := range [2]*bounds{&c.last, &c.before} {
 		for _, m := range b.marks {
 			if m.seq == p.Scrape {
-				return b.from
+				return b
 			}
 		}
 	}
-	return c.cum
+	return &bounds{at: c.pos, from: c.cum}
 }
 
 // Backlog is what waits beyond the cursor.

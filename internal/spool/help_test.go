@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"testing"
 	"time"
 
@@ -71,6 +72,18 @@ func (g *target) at(time int64) *series.Scrape {
 		sc.Values = append(sc.Values, valueOf(i, time))
 	}
 	return sc
+}
+
+// memoryDir is a directory on a file system in memory where there is one: for the
+// many tests that ask what is in the files, not whether a disk has them.
+func memoryDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "spool-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // mustOpen opens the spool in dir and closes it at the end of the test.

@@ -45,7 +45,7 @@ func (c *Cursor) Read(b *series.Batch, from series.Position, lim Limits) error {
 			return fmt.Errorf("read at %v: %w", from, err)
 		}
 	}
-	c.last.from = cum
+	c.last.at, c.last.from = from, cum
 	at := from
 	for {
 		c.note(mark{seq: at.Scrape, cum: cum - uint64(at.Ordinal)})

@@ -151,10 +151,11 @@ type Spool struct {
 	// overflowing: the ring lost scrapes since it was last written out.
 	overflowing bool
 
-	closing  bool
-	wake     chan struct{}
-	progress chan struct{}
-	done     chan struct{}
+	// crashing: the end is a crash, nothing more is written. It is the tests'.
+	closing, crashing bool
+	wake              chan struct{}
+	progress          chan struct{}
+	done              chan struct{}
 }
 
 // gap is a range of the cumulative count that never reached the disk.

@@ -71,6 +71,11 @@ func (s *Spool) round() (closing bool) {
 	w := &s.writer
 	s.mu.Lock()
 	closing = s.closing
+	if s.crashing {
+		s.letGo()
+		s.mu.Unlock()
+		return true
+	}
 	s.makeRoom()
 	w.batch = w.batch[:0]
 	for _, e := range s.ring.entries {
@@ -92,16 +97,21 @@ func (s *Spool) round() (closing bool) {
 		}
 	}
 	if closing {
-		w.close()
-		s.file.close()
-		if s.lock != nil {
-			s.lock.Close()
-		}
+		s.letGo()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.settle(err)
 	return closing
+}
+
+// letGo closes the files, and with them gives up the lock.
+func (s *Spool) letGo() {
+	s.writer.close()
+	s.file.close()
+	if s.lock != nil {
+		s.lock.Close()
+	}
 }
 
 // finish notes what became of a batch.

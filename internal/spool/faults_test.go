@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/series"
+)
+
+// faults is a hook that fails or stops chosen operations.
+type faults struct {
+	mu   sync.Mutex
+	fail map[string]error
+	// hang blocks the operation until the channel is closed; entered tells when it does.
+	hang    map[string]chan struct{}
+	entered chan string
+	seen    map[string]int
+}
+
+func newFaults() *faults {
+	return &faults{fail: map[string]error{}, hang: map[string]chan struct{}{}, seen: map[string]int{}, entered: make(chan string, 100)}
+}
+
+func (f *faults) hook(op, _ string) error {
+	f.mu.Lock()
+	f.seen[op]++
+	err, hang := f.fail[op], f.hang[op]
+	f.mu.Unlock()
+	if hang != nil {
+		select {
+		case f.entered <- op:
+		default:
+		}
+		<-hang
+	}
+	return err
+}
+
+func (f *faults) set(op string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil {
+		delete(f.fail, op)
+	} else {
+		f.fail[op] = err
+	}
+}
+
+func (f *faults) stop(op string) (release func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ch := make(chan struct{})
+	f.hang[op] = ch
+	return sync.OnceFunc(func() {
+		f.mu.Lock()
+		delete(f.hang, op)
+		f.mu.Unlock()
+		close(ch)
+	})
+}
+
+// TestRefusedOperations makes each operation that changes the disk fail for some
+// scrapes: they are kept and sent, the spool heals, and after reopening everything
+// that was acknowledged as written is there.
+func TestRefusedOperations(t *testing.T) {
+	ops := []string{opSegmentCreate, opSegmentWrite, opSegmentSync, opDirSync, opCursorsWrite, opCursorsSync, opSegmentRemove, opSegmentTruncate}
+	for _, op := range ops {
+		for _, why := range []error{syscall.ENOSPC, syscall.EIO, syscall.EROFS, errShort} {
+			for _, live := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%s/%v/live=%v", op, why, live), func(t *testing.T) {
+					refused(t, op, why, live)
+				})
+			}
+		}
+	}
+}
+
+func refused(t *testing.T, op string, why error, live bool) {
+	dir := memoryDir(t)
+	f := newFaults()
+	s := mustOpen(t, dir, Options{hook: f.hook})
+	c := mustClaim(t, s, "a")[0]
+	g := newTarget(5)
+	var all, durable []*series.Scrape
+	got := received{}
+	deliver := func() {
+		for k, m := range drain(t, c, Limits{Scrapes: 3}) {
+			for at, v := range m {
+				if got[k] == nil {
+					got[k] = map[int64]uint64{}
+				}
+				got[k][at] = v
+			}
+		}
+	}
+	step := func(mayFail bool) {
+		sc := g.next()
+		all = append(all, sc)
+		switch _, err := s.Append(sc); {
+		case err == nil:
+			durable = append(durable, sc)
+		case !mayFail || !errors.Is(err, ErrNotDurable):
+			t.Fatal(err)
+		case !errors.Is(err, why) || s.Err() == nil:
+			t.Errorf("Append says %v, Err %v; want both to say %v", err, s.Err(), why)
+		}
+		if live {
+			deliver()
+		}
+	}
+	for range 3 {
+		step(false)
+	}
+	f.set(op, why)
+	if op == opDirSync || op == opSegmentCreate {
+		g.time += time.Hour.Milliseconds() // a new segment is due
+	}
+	if op == opSegmentTruncate || op == opSegmentRemove {
+		f.set(opSegmentSync, why)
+	}
+	for range 4 {
+		step(true)
+	}
+	f.set(op, nil)
+	f.set(opSegmentSync, nil)
+	for range 3 {
+		step(false)
+	}
+	waitFor(t, s, func() bool { return s.err == nil && s.cursorErr == nil })
+	if err := s.Err(); err != nil {
+		t.Errorf("healed, and Err still says %v", err)
+	}
+	balanced(t, c)
+	closeSpool(t, s)
+
+	s = mustOpen(t, dir, Options{})
+	c = mustClaim(t, s, "a")[0]
+	deliver()
+	same(t, got, want(all...))
+	balanced(t, c)
+	if n := c.Tally(); n.Sum() != n.Delivered {
+		t.Errorf("lost %v", losses(n))
+	}
+	if len(durable) < 6 {
+		t.Errorf("only %d scrapes were acknowledged as written", len(durable))
+	}
+}
+
+// waitFor waits until something holds that is guarded by the spool's lock.
+func waitFor(t testing.TB, s *Spool, ok func() bool) {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	for {
+		s.mu.Lock()
+		progress, done := s.progress, ok()
+		s.mu.Unlock()
+		if done {
+			return
+		}
+		s.kick()
+		select {
+		case <-progress:
+		case <-deadline:
+			t.Fatal("it does not come about")
+		}
+	}
+}
+
+// TestFailedSyncThenCrash: what was not acknowledged as written may be there or
+// not; what was is.
+func TestFailedSyncThenCrash(t *testing.T) {
+	dir := memoryDir(t)
+	f := newFaults()
+	s := mustOpen(t, dir, Options{hook: f.hook})
+	mustClaim(t, s, "a")
+	g := newTarget(3)
+	first := g.next()
+	mustAppend(t, s, first)
+	f.set(opSegmentSync, syscall.EIO)
+	f.set(opSegmentTruncate, syscall.EIO)
+	second := g.next()
+	if _, err := s.Append(second); !errors.Is(err, ErrNotDurable) {
+		t.Fatal(err)
+	}
+	f.set(opSegmentSync, nil)
+	third := g.next()
+	mustAppend(t, s, third)
+	crash(t, s)
+
+	s = mustOpen(t, dir, Options{})
+	c := mustClaim(t, s, "a")[0]
+	same(t, drain(t, c, Limits{}), want(first, second, third))
+	balanced(t, c)
+	if n := c.Appended(); n != 9 {
+		t.Errorf("appended %d: a scrape counts twice", n)
+	}
+}
+
+// crash ends the spool as kill -9 does: nothing more is written.
+func crash(t testing.TB, s *Spool) {
+	t.Helper()
+	s.mu.Lock()
+	s.crashing = true
+	s.closing = true
+	s.mu.Unlock()
+	s.kick()
+	<-s.done
+	for _, c := range s.cursors {
+		c.reader.close()
+	}
+}
+
+func TestHangingSync(t *testing.T) {
+	for _, op := range []string{opSegmentSync, opSegmentWrite, opCursorsWrite} {
+		t.Run(op, func(t *testing.T) {
+			dir := memoryDir(t)
+			f := newFaults()
+			s := mustOpen(t, dir, Options{hook: f.hook, patience: 20 * time.Millisecond})
+			c := mustClaim(t, s, "a")[0]
+			g := newTarget(4)
+			all := []*series.Scrape{g.next()}
+			mustAppend(t, s, all[0])
+			got := drain(t, c, Limits{})
+			release := f.stop(op)
+			defer release()
+			for range 5 {
+				sc := g.next()
+				all = append(all, sc)
+				if _, err := s.Append(sc); err != nil && !errors.Is(err, ErrNotDurable) {
+					t.Fatal(err)
+				}
+				// What waits in memory is sent while the disk hangs.
+				for k, m := range drain(t, c, Limits{}) {
+					for at, v := range m {
+						got[k][at] = v
+					}
+				}
+			}
+			if s.Err() == nil {
+				t.Error("Err is silent while the disk hangs")
+			}
+			same(t, got, want(all...))
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			defer cancel()
+			if err := s.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Close on a hanging disk: %v", err)
+			}
+			balanced(t, c)
+			release()
+			<-s.done
+
+			s = mustOpen(t, dir, Options{})
+			c = mustClaim(t, s, "a")[0]
+			if b := c.Backlog(); b.Samples != 0 {
+				t.Errorf("%+v waits, although everything was delivered", b)
+			}
+			balanced(t, c)
+			if n := c.Appended(); n != 24 {
+				t.Errorf("appended %d", n)
+			}
+		})
+	}
+}
+
+func TestRingOverflow(t *testing.T) {
+	dir := memoryDir(t)
+	f := newFaults()
+	s := mustOpen(t, dir, Options{hook: f.hook, RingBytes: 5 * 8 * 4})
+	cs := mustClaim(t, s, "live", "dead")
+	g := newTarget(4)
+	var all []*series.Scrape
+	got := received{}
+	for i := range 30 {
+		switch i {
+		case 10:
+			f.set(opSegmentWrite, syscall.ENOSPC)
+		case 20:
+			f.set(opSegmentWrite, nil)
+		}
+		sc := g.next()
+		all = append(all, sc)
+		if _, err := s.Append(sc); (err != nil) != (i >= 10 && i < 20) {
+			t.Fatalf("scrape %d: %v", i, err)
+		}
+		for k, m := range drain(t, cs[0], Limits{}) {
+			if got[k] == nil {
+				got[k] = map[int64]uint64{}
+			}
+			for at, v := range m {
+				got[k][at] = v
+			}
+		}
+		balanced(t, cs...)
+	}
+	same(t, got, want(all...))
+	drain(t, cs[1], Limits{})
+	balanced(t, cs...)
+	if tally := cs[0].Tally(); tally.Sum() != tally.Delivered {
+		t.Errorf("the endpoint that kept up lost %v", losses(tally))
+	}
+	tally := cs[1].Tally()
+	if n := tally.Lost[series.RingFull]; n == 0 || n%4 != 0 || tally.Sum() != tally.Delivered+n {
+		t.Errorf("the endpoint that was down lost %v", losses(tally))
+	}
+	closeSpool(t, s)
+}
+
+func TestRingOverflowAfterRestart(t *testing.T) {
+	dir := memoryDir(t)
+	f := newFaults()
+	s := mustOpen(t, dir, Options{hook: f.hook, RingBytes: 5 * 8 * 4})
+	mustClaim(t, s, "dead")
+	g := newTarget(4)
+	for i := range 30 {
+		f.set(opSegmentWrite, map[bool]error{true: syscall.EIO}[i >= 10 && i < 20])
+		if _, err := s.Append(g.next()); err != nil && !errors.Is(err, ErrNotDurable) {
+			t.Fatal(err)
+		}
+	}
+	closeSpool(t, s)
+	s = mustOpen(t, dir, Options{})
+	c := mustClaim(t, s, "dead")[0]
+	drain(t, c, Limits{})
+	balanced(t, c)
+	tally := c.Tally()
+	if n := tally.Lost[series.RingFull]; n == 0 || tally.Sum() != tally.Delivered+n {
+		t.Errorf("lost %v", losses(tally))
+	}
+}
+
+func TestUnusableDirectory(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	first := mustOpen(t, filepath.Join(dir, "locked"), Options{})
+	f := newFaults()
+	for name, c := range map[string]struct {
+		dir  string
+		op   string
+		err  error
+		want error
+	}{
+		"a file in its place": {dir: filepath.Join(file, "data"), want: syscall.ENOTDIR},
+		"locked":              {dir: filepath.Join(dir, "locked"), want: ErrLocked},
+		"read-only":           {dir: filepath.Join(dir, "a"), op: opDirCreate, err: syscall.EROFS, want: syscall.EROFS},
+		"no permission":       {dir: filepath.Join(dir, "b"), op: opDirRead, err: syscall.EACCES, want: syscall.EACCES},
+		"no cursors":          {dir: filepath.Join(dir, "c"), op: opCursorsOpen, err: syscall.EACCES, want: syscall.EACCES},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f.set(c.op, c.err)
+			defer f.set(c.op, nil)
+			s, err := Open(c.dir, Options{hook: f.hook})
+			if !errors.Is(err, c.want) {
+				t.Errorf("Open: %v, want %v", err, c.want)
+			}
+			if s == nil || !errors.Is(s.Err(), ErrNotDurable) || !errors.Is(s.Err(), c.want) {
+				t.Fatalf("no spool in memory instead, or it does not say why: %v", s.Err())
+			}
+			defer closeSpool(t, s)
+			cur := mustClaim(t, s, "a")[0]
+			g := newTarget(3)
+			sc := g.next()
+			if _, err := s.Append(sc); !errors.Is(err, ErrNotDurable) || !errors.Is(err, c.want) {
+				t.Errorf("Append: %v", err)
+			}
+			same(t, drain(t, cur, Limits{}), want(sc))
+			balanced(t, cur)
+		})
+	}
+	g := newTarget(1)
+	mustAppend(t, first, g.next())
+}

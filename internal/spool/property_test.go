@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spool
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/series"
+)
+
+// machine is a spool together with what is expected of it. A value is the
+// sequence number of its scrape times 1000 plus the number of its series, so that
+// each sample tells where it belongs.
+type machine struct {
+	dir    string
+	o      Options
+	s      *Spool
+	series []*series.Series
+	time   int64
+	// sizes[k] is the number of samples of scrape k+1.
+	sizes   []int
+	eps     []Endpoint
+	cursors []*Cursor
+	model   map[*Cursor]*expected
+	// lossy: something may be lost, because there is a limit.
+	lossy bool
+	// synced are the cursor file's bytes when they were last known to be on disk.
+	synced []byte
+}
+
+// expected is what is known of a cursor.
+type expected struct {
+	got      map[[2]int]int
+	flight   *flight
+	crashed  bool
+	position series.Position
+}
+
+// flight is a batch that was read and waits for its answer.
+type flight struct {
+	to    series.Position
+	keys  [][2]int
+	tally series.Tally
+	begun bool
+}
+
+func TestAnyOrderOfEvents(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		dir, err := os.MkdirTemp(shm(), "spool-property-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		m := &machine{dir: dir, time: 1_800_000_000_000, model: map[*Cursor]*expected{}}
+		for i := range 40 {
+			m.series = append(m.series, testSeries(i))
+		}
+		if m.lossy = rapid.Bool().Draw(t, "lossy"); m.lossy {
+			m.o.MaxBytes = int64(rapid.IntRange(9_000, 30_000).Draw(t, "cap"))
+			if rapid.Bool().Draw(t, "aged") {
+				m.o.MaxAge = 3 * segmentAge
+			}
+		}
+		m.open(t)
+		defer func() { crash(noop{}, m.s) }()
+		m.claim(t, []Endpoint{{"a", "http://a"}, {"b", "http://b"}})
+		t.Repeat(map[string]func(*rapid.T){
+			"append": func(t *rapid.T) { m.append(t, rapid.IntRange(1, 8).Draw(t, "n")) },
+			"burst":  func(t *rapid.T) { m.append(t, 70) },
+			"read":   func(t *rapid.T) { m.read(t, m.any(t)) },
+			"begin":  func(t *rapid.T) { m.begin(t, m.any(t)) },
+			"ack":    func(t *rapid.T) { m.ack(t, m.any(t)) },
+			"deliver": func(t *rapid.T) {
+				c := m.any(t)
+				for range 3 {
+					m.read(t, c)
+					m.begin(t, c)
+					m.ack(t, c)
+				}
+			},
+			"reopen":    func(t *rapid.T) { m.reopen(t, false, false) },
+			"crash":     func(t *rapid.T) { m.reopen(t, true, false) },
+			"power cut": func(t *rapid.T) { m.reopen(t, true, true) },
+			"endpoints": m.endpoints,
+			"":          m.check,
+		})
+		for _, c := range m.cursors {
+			m.model[c].flight = nil
+			m.drain(t, c)
+		}
+		m.check(t)
+	})
+}
+
+func shm() string {
+	if i, err := os.Stat("/dev/shm"); err == nil && i.IsDir() {
+		return "/dev/shm"
+	}
+	return ""
+}
+
+// noop is a testing.TB for helpers that cannot fail here.
+type noop struct{ testing.TB }
+
+func (noop) Helper() {}
+
+func (m *machine) open(t *rapid.T) {
+	s, err := Open(m.dir, m.o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.s = s
+}
+
+func (m *machine) path(name string) string { return filepath.Join(m.dir, dirName(0), name) }
+
+func (m *machine) claim(t *rapid.T, eps []Endpoint) {
+	cs, err := m.s.Claim(eps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.eps, m.cursors = eps, cs
+	for _, c := range cs {
+		if m.model[c] == nil {
+			// One that was there before takes up again where it was.
+			m.model[c] = &expected{crashed: c.Appended() > 0, got: map[[2]int]int{}, position: c.Position()}
+		}
+	}
+	m.synced, _ = os.ReadFile(m.path(cursorsName))
+}
+
+func (m *machine) any(t *rapid.T) *Cursor {
+	return m.cursors[rapid.IntRange(0, len(m.cursors)-1).Draw(t, "cursor")]
+}
+
+func (m *machine) append(t *rapid.T, n int) {
+	for range n {
+		step := int64(15_000)
+		switch rapid.IntRange(0, 30).Draw(t, "step") {
+		case 0:
+			step = -40_000
+		case 1:
+			step = segmentAge.Milliseconds()
+		case 2:
+			step = 0
+		}
+		m.time += step
+		sc := &series.Scrape{Time: m.time}
+		seq := len(m.sizes) + 1
+		first, count := rapid.IntRange(0, 3).Draw(t, "first"), rapid.IntRange(0, 30).Draw(t, "count")
+		for i := first; i < first+count; i++ {
+			if i%7 == 3 && seq%11 == 0 {
+				continue
+			}
+			sc.Series = append(sc.Series, m.series[i])
+			sc.Values = append(sc.Values, float64(seq*1000+i))
+			if seq%3 == 0 {
+				sc.Starts = append(sc.Starts, m.time-int64(i))
+			}
+		}
+		if seq%5 == 0 {
+			slices.Reverse(sc.Series)
+			slices.Reverse(sc.Values)
+			slices.Reverse(sc.Starts)
+		}
+		p, err := m.s.Append(sc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Scrape != uint64(seq) {
+			t.Fatalf("scrape %d got position %v", seq, p)
+		}
+		m.sizes = append(m.sizes, len(sc.Series))
+	}
+}
+
+func (m *machine) read(t *rapid.T, c *Cursor) {
+	e := m.model[c]
+	lim := Limits{
+		Scrapes: rapid.IntRange(0, 12).Draw(t, "scrapes"),
+		Samples: rapid.SampledFrom([]int{0, 1, 13, 100, 1000}).Draw(t, "samples"),
+	}
+	var b series.Batch
+	from := c.Position()
+	if err := c.Read(&b, from, lim); err != nil {
+		t.Fatal(err)
+	}
+	if b.From != from || b.To.Before(b.From) {
+		t.Fatalf("read [%v, %v) from %v", b.From, b.To, from)
+	}
+	if b.To == b.From {
+		if n := c.Backlog().Samples; n != 0 {
+			t.Fatalf("nothing to read, but %d samples wait", n)
+		}
+		return
+	}
+	if lim.Samples > 0 && b.Samples > lim.Samples || lim.Scrapes > 0 && len(b.Times) > lim.Scrapes {
+		t.Fatalf("%d samples of %d scrapes, limits %+v", b.Samples, len(b.Times), lim)
+	}
+	f := &flight{to: b.To}
+	for i := range b.Rows {
+		row := &b.Rows[i]
+		for k, smp := range row.Samples {
+			seq, id := int(smp.V)/1000, int(smp.V)%1000
+			if row.Series.Labels.String() != m.series[id].Labels.String() {
+				t.Fatalf("%v has the value of series %d", row.Series.Labels, id)
+			}
+			if k > 0 && smp.T <= row.Samples[k-1].T {
+				t.Fatal("times do not grow within a batch")
+			}
+			if seq%3 == 0 && smp.Start != smp.T-int64(id) || seq%3 != 0 && smp.Start != 0 {
+				t.Fatalf("start %d of a sample at %d", smp.Start, smp.T)
+			}
+			f.keys = append(f.keys, [2]int{seq, id})
+		}
+	}
+	if len(f.keys) != b.Samples {
+		t.Fatalf("%d samples, the batch says %d", len(f.keys), b.Samples)
+	}
+	if !m.lossy && b.Unreadable > 0 {
+		t.Fatalf("%d samples unreadable", b.Unreadable)
+	}
+	f.tally.Delivered = uint64(b.Samples)
+	f.tally.Lost[series.Unreadable] = b.Unreadable
+	e.flight = f
+}
+
+func (m *machine) begin(t *rapid.T, c *Cursor) {
+	e := m.model[c]
+	if e.flight == nil {
+		return
+	}
+	if err := c.Begin(e.flight.to); err != nil {
+		t.Fatal(err)
+	}
+	e.flight.begun = true
+}
+
+func (m *machine) ack(t *rapid.T, c *Cursor) {
+	e := m.model[c]
+	f := e.flight
+	if f == nil {
+		return
+	}
+	e.flight = nil
+	if rapid.IntRange(0, 9).Draw(t, "fate") == 0 {
+		f.tally.Lost[series.Refused] += f.tally.Delivered
+		f.tally.Delivered = 0
+	}
+	if err := c.Ack(f.to, f.tally); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range f.keys {
+		e.got[k]++
+		if e.got[k] > 1 && !e.crashed {
+			t.Fatalf("sample %v arrives twice without a crash", k)
+		}
+	}
+	if p := c.Position(); p.Before(f.to) {
+		t.Fatalf("acknowledged up to %v, stands at %v", f.to, p)
+	}
+}
+
+func (m *machine) drain(t *rapid.T, c *Cursor) {
+	e := m.model[c]
+	for range 10_000 {
+		m.read(t, c)
+		if e.flight == nil {
+			return
+		}
+		m.begin(t, c)
+		m.ack(t, c)
+	}
+	t.Fatal("draining does not end")
+}
+
+// reopen ends the spool, by Close, by kill -9 or by a power cut that takes what was
+// not synced, and opens it again.
+func (m *machine) reopen(t *rapid.T, kill, power bool) {
+	before := map[string]*expected{}
+	for i, c := range m.cursors {
+		e := m.model[c]
+		e.position = c.Position()
+		e.crashed = e.crashed || kill || e.flight != nil
+		before[m.eps[i].Name] = e
+	}
+	crashOrClose(t, m.s, kill)
+	if power {
+		m.cutPower(t)
+	}
+	m.open(t)
+	cs, err := m.s.Claim(m.eps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.cursors = cs
+	m.model = map[*Cursor]*expected{}
+	for i, c := range cs {
+		e := before[m.eps[i].Name]
+		if flight := e.flight; flight != nil && flight.begun && flight.tally.Sum() > 0 && !power && !m.lossy {
+			if to, ok := c.InFlight(); !ok || to != flight.to {
+				t.Fatalf("in flight up to %v, after the restart %v %v", flight.to, to, ok)
+			}
+		}
+		e.flight = nil
+		if p := c.Position(); !power && !m.lossy && p != e.position || !m.lossy && e.position.Before(p) {
+			t.Fatalf("%s stood at %v, after the restart at %v", m.eps[i].Name, e.position, p)
+		}
+		m.model[c] = e
+	}
+	m.synced, _ = os.ReadFile(m.path(cursorsName))
+}
+
+func crashOrClose(t *rapid.T, s *Spool, kill bool) {
+	if kill {
+		crash(noop{}, s)
+		return
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// cutPower takes away what was not synced, or part of it: the cursors go back to
+// an older state, and a record that was being written leaves some bytes.
+func (m *machine) cutPower(t *rapid.T) {
+	now, err := os.ReadFile(m.path(cursorsName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 0; at+slotSize <= len(m.synced); at += slotSize {
+		// No segment was removed since, or the cursors would have been synced.
+		if rapid.Bool().Draw(t, "slot lost") && m.unsyncedRemoval() {
+			copy(now[at:at+slotSize], m.synced[at:at+slotSize])
+		}
+	}
+	if err := os.WriteFile(m.path(cursorsName), now, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	names, _ := filepath.Glob(m.path("*" + segmentSuffix))
+	if len(names) == 0 {
+		return
+	}
+	slices.Sort(names)
+	f, err := os.OpenFile(names[len(names)-1], os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	junk := make([]byte, rapid.IntRange(0, 200).Draw(t, "torn"))
+	rnd := rand.New(rand.NewPCG(1, uint64(len(m.sizes))))
+	for i := range junk {
+		junk[i] = byte(rnd.Uint32())
+	}
+	if _, err := f.Write(junk); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// unsyncedRemoval reports whether the cursor file may be taken back to m.synced:
+// only if each segment that was there then still is.
+func (m *machine) unsyncedRemoval() bool {
+	st, err := parseCursors(m.synced)
+	if err != nil {
+		return false
+	}
+	names, _ := filepath.Glob(m.path("*" + segmentSuffix))
+	slices.Sort(names)
+	if len(names) == 0 {
+		return false
+	}
+	first, _ := parseSegmentName(filepath.Base(names[0]))
+	for _, c := range st.cursors {
+		if c.position().Scrape < first {
+			return false
+		}
+	}
+	return true
+}
+
+// endpoints changes the set of endpoints: added, removed, reordered, renamed.
+func (m *machine) endpoints(t *rapid.T) {
+	for _, c := range m.cursors {
+		m.model[c].flight = nil
+		m.model[c].crashed = true
+	}
+	eps := slices.Clone(m.eps)
+	switch rapid.SampledFrom([]string{"add", "remove", "reorder", "rename", "move"}).Draw(t, "change") {
+	case "add":
+		n := fmt.Sprintf("new-%d", len(m.sizes))
+		for _, e := range eps {
+			if e.Name == n {
+				return
+			}
+		}
+		eps = append(eps, Endpoint{n, "http://" + n})
+	case "remove":
+		if len(eps) > 1 {
+			eps = eps[1:]
+		}
+	case "reorder":
+		slices.Reverse(eps)
+	case "rename":
+		eps[0].Name = strings.TrimSuffix(eps[0].Name, "'") + "'"
+		if len(eps) > 1 && eps[1].Name == eps[0].Name {
+			return
+		}
+	case "move":
+		eps[0].URL += "/v2"
+	}
+	for i, e := range eps {
+		for _, f := range eps[:i] {
+			if f.Name == e.Name {
+				return
+			}
+		}
+	}
+	old := map[string]*Cursor{}
+	for i, c := range m.cursors {
+		old[m.eps[i].Name] = c
+	}
+	m.claim(t, eps)
+	for i, e := range eps {
+		if c := old[e.Name]; c != nil && c != m.cursors[i] {
+			t.Fatalf("%s lost its cursor", e.Name)
+		}
+	}
+}
+
+// check is what holds after each event.
+func (m *machine) check(t *rapid.T) {
+	for i, c := range m.cursors {
+		tally, b := c.Tally(), c.Backlog()
+		if got, want := tally.Sum()+b.Samples, c.Appended(); got != want {
+			t.Fatalf("%s: delivered %d, lost %v, waiting %d: %d in all, but %d were appended",
+				m.eps[i].Name, tally.Delivered, losses(tally), b.Samples, got, want)
+		}
+		if p := c.Position(); p.Before(m.model[c].position) && !m.model[c].crashed {
+			t.Fatalf("%s went back from %v to %v", m.eps[i].Name, m.model[c].position, p)
+		}
+		m.model[c].position = c.Position()
+		for why, n := range tally.Lost {
+			if n > 0 && !m.lossy && series.Loss(why) != series.Refused && series.Loss(why) != series.EndpointRemoved {
+				t.Fatalf("%s lost %v", m.eps[i].Name, losses(tally))
+			}
+		}
+	}
+	if m.o.MaxBytes > 0 {
+		m.s.mu.Lock()
+		n, segs := m.s.bytes(), len(m.s.segs)
+		m.s.mu.Unlock()
+		if n > m.o.MaxBytes+8<<10 && segs > 1 {
+			t.Fatalf("%d bytes in %d segments, the cap is %d", n, segs, m.o.MaxBytes)
+		}
+	}
+}
