@@ -242,6 +242,8 @@ func (m *machine) begin(t *rapid.T, c *Cursor) {
 		t.Fatal(err)
 	}
 	e.flight.begun = true
+	// What was evicted since it was read is in flight all the same.
+	e.position = c.Position()
 }
 
 func (m *machine) ack(t *rapid.T, c *Cursor) {

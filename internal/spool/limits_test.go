@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spool
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/series"
+)
+
+func segments(t testing.TB, dir string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, dirName(0), "*"+segmentSuffix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func TestTwoEndpointsOneDeadForAnHour(t *testing.T) {
+	dir := memoryDir(t)
+	s := mustOpen(t, dir, Options{})
+	cs := mustClaim(t, s, "live", "dead")
+	g := newTarget(20)
+	var all []*series.Scrape
+	for range 2 * 240 {
+		sc := g.next()
+		all = append(all, sc)
+		mustAppend(t, s, sc)
+		if got := drain(t, cs[0], Limits{}); len(got) != 20 {
+			t.Fatalf("the live endpoint gets %d series of a scrape as it comes", len(got))
+		}
+	}
+	if n := len(segments(t, dir)); n != 2 {
+		t.Errorf("%d segments for two hours", n)
+	}
+	same(t, drain(t, cs[1], Limits{Samples: 333}), want(all...))
+	balanced(t, cs...)
+	// What both have acknowledged goes with the next round.
+	mustAppend(t, s, g.next())
+	waitFor(t, s, func() bool { return len(s.segs) == 1 && len(s.trash) == 0 })
+	for _, c := range cs {
+		if tally := c.Tally(); tally.Sum() != tally.Delivered {
+			t.Errorf("%s lost %v", c.Name(), losses(tally))
+		}
+	}
+}
+
+func TestCapBySize(t *testing.T) {
+	dir := memoryDir(t)
+	s := mustOpen(t, dir, Options{MaxBytes: 64 << 10})
+	cs := mustClaim(t, s, "live", "dead")
+	g := newTarget(50)
+	for range 3000 {
+		mustAppend(t, s, g.next())
+		drain(t, cs[0], Limits{})
+	}
+	closeSpool(t, s)
+	var size int64
+	for _, e := range ls(t, filepath.Join(dir, dirName(0))) {
+		i, err := e.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		size += i.Size()
+	}
+	if size > 64<<10 || size < 32<<10 {
+		t.Errorf("%d bytes on disk, the cap is %d", size, 64<<10)
+	}
+	s = mustOpen(t, dir, Options{MaxBytes: 64 << 10})
+	cs = mustClaim(t, s, "live", "dead")
+	drain(t, cs[1], Limits{})
+	balanced(t, cs...)
+	if tally := cs[0].Tally(); tally.Delivered != 150_000 {
+		t.Errorf("the live endpoint: %+v", tally)
+	}
+	tally := cs[1].Tally()
+	if tally.Lost[series.EvictedSize] == 0 || tally.Sum() != tally.Delivered+tally.Lost[series.EvictedSize] || tally.Sum() != 150_000 {
+		t.Errorf("the dead endpoint: delivered %d, lost %v", tally.Delivered, losses(tally))
+	}
+}
+
+func ls(t testing.TB, dir string) []os.DirEntry {
+	t.Helper()
+	es, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return es
+}
+
+func TestCapByAge(t *testing.T) {
+	s := mustOpen(t, memoryDir(t), Options{MaxAge: 3 * segmentAge})
+	c := mustClaim(t, s, "dead")[0]
+	g := newTarget(5)
+	for range 10 * 240 {
+		mustAppend(t, s, g.next())
+	}
+	waitFor(t, s, func() bool { return len(s.trash) == 0 })
+	b := c.Backlog()
+	if b.Scrapes < 3*240 || b.Scrapes > 5*240 {
+		t.Errorf("%d scrapes are kept, of 3 hours", b.Scrapes)
+	}
+	if n := c.Tally().Lost[series.EvictedAge]; n != 5*(2400-b.Scrapes) {
+		t.Errorf("%d samples are lost to age, %d scrapes are kept", n, b.Scrapes)
+	}
+	if age := g.time - b.Oldest; age > 5*segmentAge.Milliseconds() || age < 3*segmentAge.Milliseconds()-15_000 {
+		t.Errorf("the oldest scrape is %d ms old", age)
+	}
+	balanced(t, c)
+}
+
+// TestEvictedInFlight: the segment of a request in flight goes. What the request
+// carries counts when its answer is there, the rest at once.
+func TestEvictedInFlight(t *testing.T) {
+	for name, begin := range map[string]bool{"announced": true, "not announced": false} {
+		t.Run(name, func(t *testing.T) {
+			s := mustOpen(t, memoryDir(t), Options{MaxAge: segmentAge})
+			c := mustClaim(t, s, "a")[0]
+			g := newTarget(5)
+			for range 100 {
+				mustAppend(t, s, g.next())
+			}
+			var b series.Batch
+			if err := c.Read(&b, c.Position(), Limits{Samples: 52}); err != nil {
+				t.Fatal(err)
+			}
+			if begin {
+				if err := c.Begin(b.To); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 4 {
+				g.time += segmentAge.Milliseconds()
+				mustAppend(t, s, g.next())
+			}
+			waitFor(t, s, func() bool { return len(s.segs) < 4 && len(s.trash) == 0 })
+			balanced(t, c)
+			counted := uint64(500 - 52)
+			if !begin {
+				counted = 500
+			}
+			if n := c.Tally().Lost[series.EvictedAge]; n < counted || n%5 != counted%5 {
+				t.Errorf("%d samples are lost while a request is in flight", n)
+			}
+			if err := c.Ack(b.To, series.Tally{Delivered: 52}); err != nil {
+				t.Fatal(err)
+			}
+			balanced(t, c)
+			tally := c.Tally()
+			if tally.Delivered != 52 {
+				t.Errorf("delivered %d", tally.Delivered)
+			}
+			drain(t, c, Limits{})
+			balanced(t, c)
+			if tally := c.Tally(); tally.Sum() != 520 || tally.Lost[series.EvictedAge]+tally.Delivered != 520 {
+				t.Errorf("delivered %d, lost %v", tally.Delivered, losses(tally))
+			}
+		})
+	}
+}
+
+func TestTallyThatDoesNotAddUp(t *testing.T) {
+	s := mustOpen(t, memoryDir(t), Options{})
+	c := mustClaim(t, s, "a")[0]
+	g := newTarget(5)
+	for range 10 {
+		mustAppend(t, s, g.next())
+	}
+	if err := c.Ack(series.Position{Scrape: 3}, series.Tally{Delivered: 7}); err == nil {
+		t.Error("three samples are left out without an error")
+	}
+	if err := c.Ack(series.Position{Scrape: 5}, series.Tally{Delivered: 12}); err == nil {
+		t.Error("two samples too many without an error")
+	}
+	if err := c.Ack(series.Position{Scrape: 4}, series.Tally{}); err == nil {
+		t.Error("a step back without an error")
+	}
+	if err := c.Ack(series.Position{Scrape: 99}, series.Tally{}); err == nil {
+		t.Error("a position that does not exist without an error")
+	}
+	balanced(t, c)
+	if tally := c.Tally(); tally.Delivered != 17 || tally.Lost[series.Unreadable] != 3 {
+		t.Errorf("%+v", tally)
+	}
+}
+
+func TestClockSetBack(t *testing.T) {
+	for name, fromDisk := range map[string]bool{"from memory": false, "from disk": true} {
+		t.Run(name, func(t *testing.T) {
+			dir := memoryDir(t)
+			s := mustOpen(t, dir, Options{})
+			c := mustClaim(t, s, "a")[0]
+			g := newTarget(3)
+			var times []int64
+			for i := range 9 {
+				sc := g.next()
+				if i == 4 {
+					sc = g.at(g.time - 600_000)
+					g.time = sc.Time
+				}
+				if i == 7 {
+					sc = g.at(g.time - 15_000) // the same time again
+					g.time = sc.Time
+				}
+				times = append(times, sc.Time)
+				mustAppend(t, s, sc)
+			}
+			if n := len(segments(t, dir)); n != 3 {
+				t.Errorf("%d segments, want one more for each step back", n)
+			}
+			if fromDisk {
+				closeSpool(t, s)
+				s = mustOpen(t, dir, Options{})
+				c = mustClaim(t, s, "a")[0]
+			}
+			for _, n := range []int{4, 3, 2} {
+				var b series.Batch
+				if err := c.Read(&b, c.Position(), Limits{}); err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Equal(b.Times, times[:n]) {
+					t.Fatalf("times %v, want %v", b.Times, times[:n])
+				}
+				times = times[n:]
+				if err := c.Ack(b.To, series.Tally{Delivered: uint64(b.Samples)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			balanced(t, c)
+		})
+	}
+}
+
+func TestBefore(t *testing.T) {
+	s := mustOpen(t, memoryDir(t), Options{})
+	c := mustClaim(t, s, "a")[0]
+	g := newTarget(2)
+	start := g.time
+	for range 6 {
+		mustAppend(t, s, g.next())
+	}
+	for before, n := range map[int64]int{start + 46_000: 3, start + 45_000: 2, start + 15_000: 1, start: 1, 0: 6} {
+		var b series.Batch
+		if err := c.Read(&b, c.Position(), Limits{Before: before}); err != nil {
+			t.Fatal(err)
+		}
+		if len(b.Times) != n {
+			t.Errorf("before %d: %d scrapes, want %d", before-start, len(b.Times), n)
+		}
+	}
+}
