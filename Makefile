@@ -34,13 +34,16 @@ stage = STAGES=$(STAGES) scripts/stage
 gotestsum = $(GO) tool gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build plugin push release test lint unit e2e soak bench bench-peers fleet clean
+.PHONY: help deps demo build plugin push release test lint unit e2e soak bench bench-peers fleet clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 deps: ## set up what is missing on this machine, saying so first
 	scripts/deps base servers chromium
+
+demo: ## see the plugin at work in the local engine, or in a private one; removes all it made [DEMO_SECONDS=30]
+	scripts/demo '$(LDFLAGS)'
 
 build: ## build/docker-remote-write, one static binary
 	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o build/docker-remote-write ./cmd/docker-remote-write
