@@ -119,9 +119,9 @@ func (c *Config) Write(w io.Writer) error {
 		fmt.Fprintf(t, "%s\t%s\t%s\n", l.Name, printable(l.Value), l.Source)
 	}
 	for i := range c.Endpoints {
-		fmt.Fprintf(t, "\nendpoint %d\t\t\n", i+1)
+		fmt.Fprintf(t, "\nendpoint %d\n", i+1)
 		for _, l := range c.Endpoints[i].Effective() {
-			fmt.Fprintf(t, "  %s\t%s\t\n", l.Name, printable(l.Value))
+			fmt.Fprintf(t, "  %s\t%s\n", l.Name, printable(l.Value))
 		}
 	}
 	return t.Flush()

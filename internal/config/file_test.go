@@ -97,7 +97,7 @@ func TestFile(t *testing.T) {
 		}
 	}
 	secrets := c.Secrets()
-	for _, s := range []string{"CLIENTSECRET", "QUERYSECRET", "p@ss", "dXNlcjpwQHNz", "TOKEN", "PROXYSECRET", "team-a"} {
+	for _, s := range []string{"CLIENTSECRET", "QUERYSECRET", "p@ss", "dXNlcjpwQHNz", "TOKEN", "PROXYSECRET"} {
 		if !slices.Contains(secrets, s) {
 			t.Errorf("%s is not among the secrets %q", s, secrets)
 		}

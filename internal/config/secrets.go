@@ -105,8 +105,12 @@ func (e *Endpoint) secrets(s secretSet) {
 		}
 		s.user(e.URL.User)
 	}
-	for _, v := range e.Headers {
-		s.add(v)
+	for name, v := range e.Headers {
+		// A tenant is no secret, and no key is as short as a zone or a number, which
+		// hidden everywhere would make errors unreadable.
+		if len(v) >= 8 && !strings.EqualFold(name, "X-Scope-OrgID") {
+			s.add(v)
+		}
 	}
 	c := &e.Client
 	if b := c.BasicAuth; b != nil {
@@ -120,8 +124,8 @@ func (e *Endpoint) secrets(s secretSet) {
 		}
 		if password != "" {
 			s.add(base64.StdEncoding.EncodeToString([]byte(user+":"+password)), base64.StdEncoding.EncodeToString([]byte(password)))
-		} else if user != "" {
-			// A user name alone is an API key.
+		} else if len(user) >= 8 {
+			// A user name alone can be an API key.
 			s.add(user, base64.StdEncoding.EncodeToString([]byte(user+":")))
 		}
 	}

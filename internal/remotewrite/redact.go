@@ -28,8 +28,8 @@ func newRedactor(o *Options) *redactor {
 	r := &redactor{secrets: o.Secrets}
 	if u := o.URL.User; u != nil {
 		password, _ := u.Password()
-		r.own = append(r.own, password, u.Username(),
-			base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password)))
+		r.own = append(r.own, password, base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password)))
+		r.own = appendUser(r.own, u.Username())
 	}
 	for _, v := range o.Headers {
 		if len(v) >= 8 {
@@ -37,6 +37,15 @@ func newRedactor(o *Options) *redactor {
 		}
 	}
 	return r
+}
+
+// appendUser adds a user name, which alone can be an API key; a name of a few
+// letters is none, and hiding it would hide parts of words.
+func appendUser(list []string, user string) []string {
+	if len(user) < 8 {
+		return list
+	}
+	return append(list, user)
 }
 
 // replacer replaces each secret, also as it stands in a URL, in JSON or in base64.
@@ -55,7 +64,7 @@ func (r *redactor) replacer(sent *http.Request) (*strings.Replacer, int) {
 				if strings.EqualFold(kind, "basic") {
 					if pair, err := base64.StdEncoding.DecodeString(token); err == nil {
 						user, password, _ := strings.Cut(string(pair), ":")
-						list = append(list, user, password)
+						list = appendUser(append(list, password), user)
 					}
 				}
 			}
