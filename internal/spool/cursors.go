@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"os"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
@@ -108,7 +107,7 @@ func beginSlot(kind byte, generation uint64) slotWriter {
 func (w *slotWriter) end() []byte {
 	b := w.b[:slotSize]
 	clear(b[len(w.b):])
-	binary.LittleEndian.PutUint32(b[slotSize-4:], crc32.Checksum(b[:slotSize-4], castagnoli))
+	binary.LittleEndian.PutUint32(b[slotSize-4:], sum(b[:slotSize-4]))
 	return b
 }
 
@@ -169,7 +168,7 @@ func (c *cursorState) decode(r *slotReader) (next, total uint64) {
 // parseSlot checks a slot.
 func parseSlot(b []byte) (kind byte, generation uint64, r slotReader, err error) {
 	if len(b) < slotSize || string(b[:4]) != slotMagic ||
-		crc32.Checksum(b[:slotSize-4], castagnoli) != binary.LittleEndian.Uint32(b[slotSize-4:]) {
+		sum(b[:slotSize-4]) != binary.LittleEndian.Uint32(b[slotSize-4:]) {
 		return 0, 0, r, fmt.Errorf("%w: slot", errCorrupt)
 	}
 	if v := binary.LittleEndian.Uint16(b[4:]); v > version {

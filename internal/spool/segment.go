@@ -74,7 +74,7 @@ func (h *header) append(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, h.cum)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(h.time))
 	dst = append(dst, 0, 0, 0, 0)
-	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[at:], castagnoli))
+	return binary.LittleEndian.AppendUint32(dst, sum(dst[at:]))
 }
 
 // newerError says that a file was written by a later release.
@@ -93,7 +93,7 @@ func parseHeader(b []byte) (header, error) {
 	if len(b) < headerSize || string(b[:len(segmentMagic)]) != segmentMagic {
 		return header{}, fmt.Errorf("%w: no segment header", errCorrupt)
 	}
-	if crc32.Checksum(b[:headerSize-4], castagnoli) != binary.LittleEndian.Uint32(b[headerSize-4:]) {
+	if sum(b[:headerSize-4]) != binary.LittleEndian.Uint32(b[headerSize-4:]) {
 		return header{}, fmt.Errorf("%w: checksum of the segment header", errCorrupt)
 	}
 	if v := binary.LittleEndian.Uint16(b[8:]); v > version {
@@ -120,6 +120,8 @@ func parseSegmentName(name string) (first uint64, ok bool) {
 	first, err := strconv.ParseUint(digits, 10, 64)
 	return first, err == nil && first > 0
 }
+
+func sum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
 // frameSum is the checksum of a frame: of everything behind the checksum itself,
 // and of the place where the frame belongs, so that no stray copy of a frame, in

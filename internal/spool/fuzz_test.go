@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spool
+
+import (
+	"encoding/binary"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/series"
+)
+
+// FuzzRecord decodes bodies of records that follow one another, as if their
+// checksums were right: nothing panics, and what decodes has columns of one length.
+func FuzzRecord(f *testing.F) {
+	for _, c := range corpusRecords(f) {
+		f.Add(c.flags, c.n, c.body)
+	}
+	f.Fuzz(func(t *testing.T, flags byte, n uint16, body []byte) {
+		var d decoder
+		var in interner
+		for _, fl := range []byte{flags | recFull | recOrder, flags} {
+			fr := frame{flags: fl, n: int(n), body: body}
+			ok, err := d.decode(&fr, &in)
+			if !ok {
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(d.series) != len(d.values) || len(d.columns.starts) != 0 && len(d.columns.starts) != len(d.series) || d.len() != int(n) {
+				t.Fatalf("%d series, %d values, %d starts, %d histograms of %d samples", len(d.series), len(d.values), len(d.columns.starts), len(d.histograms), n)
+			}
+			for _, s := range d.series {
+				if s == nil {
+					t.Fatal("a series that is not defined")
+				}
+			}
+			// It encodes again to something that decodes to the same.
+			e := &entry{columns: d.columns, seq: 1, time: 1}
+			var enc encoder
+			enc.reset()
+			b, err := enc.append(nil, 1, headerSize, e)
+			if err != nil {
+				continue // a histogram that no scrape can have
+			}
+			again, err := parseFrame(1, headerSize, b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var d2 decoder
+			if ok, err := d2.decode(&again, &in); !ok || err != nil {
+				if duplicates(d.series) {
+					continue
+				}
+				t.Fatal(ok, err)
+			}
+			for i := range d.values {
+				if math.Float64bits(d.values[i]) != math.Float64bits(d2.values[i]) && !duplicates(d.series) {
+					t.Fatalf("value %d is %v instead of %v", i, d2.values[i], d.values[i])
+				}
+			}
+		}
+	})
+}
+
+// duplicates reports whether a series stands twice, which no scrape has.
+func duplicates(ss []*series.Series) bool {
+	seen := map[*series.Series]bool{}
+	for _, s := range ss {
+		if seen[s] {
+			return true
+		}
+		seen[s] = true
+	}
+	return false
+}
+
+type corpusRecord struct {
+	flags byte
+	n     uint16
+	body  []byte
+}
+
+// corpusRecords are the unpacked bodies of a small spool.
+func corpusRecords(t testing.TB) (out []corpusRecord) {
+	p := makeSpecimen(t, 3)
+	for i := range p.scrapes {
+		fr, err := parseFrame(1, p.offsets[i], p.bytes[p.offsets[i]:p.offsets[i+1]])
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _, err := fr.unpack(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, corpusRecord{fr.flags &^ recSnappy, uint16(fr.n), append([]byte(nil), body...)})
+	}
+	return out
+}
+
+// FuzzRecovery opens a directory with any bytes as its newest segment and as its
+// cursors: it opens, goes on, and its books balance. resum repairs checksums, so
+// that the fuzzer gets behind them.
+func FuzzRecovery(f *testing.F) {
+	p := makeSpecimen(f, 4)
+	cursors, err := os.ReadFile(filepath.Join(p.dir, dirName(0), cursorsName))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(p.bytes, cursors, false)
+	f.Add(p.bytes[:len(p.bytes)-5], cursors[:700], false)
+	f.Add(p.bytes[:headerSize+3], []byte{}, true)
+	f.Add([]byte{}, cursors, true)
+	f.Fuzz(func(t *testing.T, segment, cursors []byte, resum bool) {
+		if resum {
+			segment, cursors = append([]byte(nil), segment...), append([]byte(nil), cursors...)
+			repair(segment, cursors)
+		}
+		dir := memoryDir(t)
+		sub := filepath.Join(dir, dirName(0))
+		if err := os.Mkdir(sub, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for name, b := range map[string][]byte{segmentName(1): segment, cursorsName: cursors} {
+			if err := os.WriteFile(filepath.Join(sub, name), b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := Inspect(dir); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closeSpool(t, s)
+		s.mu.Lock()
+		huge := s.next > math.MaxUint64/2 || s.total > math.MaxUint64/2
+		for _, c := range s.cursors {
+			// Counts that no spool can have, under a checksum that is right.
+			huge = huge || c.cum > math.MaxUint64/2 || c.tally.Sum()+c.pending(s.total) != s.total-c.created ||
+				c.lostTo < c.lostFrom || c.lostFrom > 0 && c.lostFrom < c.cum
+		}
+		s.mu.Unlock()
+		if huge {
+			return
+		}
+		c := mustClaim(t, s, "a")[0]
+		g := newTarget(2)
+		g.time = s.lastTime
+		if g.time > math.MaxInt64/2 {
+			return
+		}
+		sc := g.next()
+		mustAppend(t, s, sc)
+		var b series.Batch
+		for range 1000 {
+			if err := c.Read(&b, c.Position(), Limits{}); err != nil {
+				t.Fatal(err)
+			}
+			if b.To == b.From {
+				break
+			}
+			tally := series.Tally{Delivered: uint64(b.Samples)}
+			tally.Lost[series.Unreadable] = b.Unreadable
+			_ = c.Ack(b.To, tally)
+		}
+		balanced(t, c)
+	})
+}
+
+// repair makes the checksums of a segment's frames and of the slots right.
+func repair(segment, cursors []byte) {
+	if len(segment) >= headerSize {
+		copy(segment, segmentMagic)
+		binary.LittleEndian.PutUint16(segment[8:], version)
+		binary.LittleEndian.PutUint64(segment[16:], 1)
+		binary.LittleEndian.PutUint32(segment[headerSize-4:], sum(segment[:headerSize-4]))
+		for off := headerSize; off+frameMin <= len(segment); {
+			segment[off+4] = frameMagic
+			n := frameLen(segment[off:])
+			if n < frameMin || int(n) > len(segment)-off {
+				break
+			}
+			binary.LittleEndian.PutUint32(segment[off:], frameSum(1, int64(off), segment[off+4:off+int(n)]))
+			off += int(n)
+		}
+	}
+	for at := 0; at+slotSize <= len(cursors); at += slotSize {
+		slot := cursors[at : at+slotSize]
+		copy(slot, slotMagic)
+		binary.LittleEndian.PutUint16(slot[4:], version)
+		binary.LittleEndian.PutUint32(slot[slotSize-4:], sum(slot[:slotSize-4]))
+	}
+}
+
+// TestCorpus writes the seeds of the fuzz targets, with -update.
+func TestCorpus(t *testing.T) {
+	dir := filepath.Join("testdata", "fuzz", "FuzzRecord")
+	if *update {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for i, c := range corpusRecords(t) {
+			text := "go test fuzz v1\nbyte(" + strconv.QuoteRune(rune(c.flags)) + ")\nuint16(" + strconv.Itoa(int(c.n)) + ")\n[]byte(" + strconv.Quote(string(c.body)) + ")\n"
+			if err := os.WriteFile(filepath.Join(dir, "seed-"+strconv.Itoa(i)), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if names, _ := filepath.Glob(filepath.Join(dir, "*")); len(names) < 3 {
+		t.Errorf("%d seeds in %s", len(names), dir)
+	}
+}
