@@ -48,9 +48,8 @@ func (p *pipeline) scrapeState(s *telemetry.ScrapeState) {
 	}
 	st := p.scraper.Stats()
 	s.Last = st.LastScrape
-	if st.Up {
-		s.LastSuccess = st.LastScrape
-	} else {
+	s.LastSuccess = st.LastSuccess
+	if !st.Up {
 		s.LastError = st.LastError
 	}
 	s.Duration = telemetry.Secs(st.Duration)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,6 +57,37 @@ func TestAllocations(t *testing.T) {
 			t.Errorf("%v allocations a scrape", n)
 		}
 	})
+}
+
+// A large target that keeps its shape is remembered in one form only, and what it
+// sends does not change when that form is made anew.
+func TestRest(t *testing.T) {
+	fams := synthetic(2 * restAbove)
+	s := staticScraper(t, typePB, protobufBody(t, fams))
+	scrape := func() []*series.Series {
+		t.Helper()
+		sc, err := s.Scrape(context.Background(), epoch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.Clone(sc.Series)
+	}
+	want := scrape()
+	for range restAfter {
+		scrape()
+	}
+	if len(s.cache.raws) != 0 {
+		t.Errorf("%d raws kept", len(s.cache.raws))
+	}
+	fams[0].Metric[0].Label[0].Value = "other"
+	s.target.ask = (&static{header: http.Header{"Content-Type": {typePB}}, body: protobufBody(t, fams)}).ask
+	got := scrape()
+	if len(got) != len(want)+1 || got[0] == want[0] || got[len(got)-1] != want[0] || !slices.Equal(got[1:len(want)], want[1:]) {
+		t.Errorf("%d series became %d", len(want), len(got))
+	}
+	if len(s.cache.raws) < 2*restAbove {
+		t.Errorf("%d raws after a change", len(s.cache.raws))
+	}
 }
 
 // The program's own series keep their label sets, whoever else sends them.

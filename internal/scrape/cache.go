@@ -29,6 +29,7 @@ type cache struct {
 	// good is the number of raws of the last good scrape, peak the most since the
 	// maps were made; maps never shrink.
 	good, peak int
+	idle       int // scrapes since a body was read with the cache
 	// reserved are the label sets that the program itself sends.
 	reserved map[labels.Labels]struct{}
 
@@ -221,9 +222,25 @@ func (f *family) covers(name string) bool {
 	return false
 }
 
+// Where a script has read so many scrapes in a row, the raws of so many series are
+// forgotten: for 20,000 series they take 4 of 15 MB, and are made again from the
+// entries with the next body of another shape.
+const (
+	restAfter = 10
+	restAbove = 4096
+)
+
+// rest counts a scrape that did without the cache.
+func (c *cache) rest() {
+	if c.idle++; c.idle == restAfter && len(c.raws) > restAbove {
+		c.raws, c.peak = map[string]*raw{}, 0
+	}
+}
+
 // sweep forgets what this round did not see, after a good scrape with that many
 // spellings, entries and families; prev are the entries of the scrape before.
 func (c *cache) sweep(raws, entries, families int) {
+	c.idle = 0
 	if len(c.raws) != raws {
 		for k, r := range c.raws {
 			if r.seen != c.round {

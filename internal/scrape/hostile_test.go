@@ -10,6 +10,7 @@ import (
 	"math"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -183,6 +184,37 @@ func TestHostile(t *testing.T) {
 	held := cap(slow.target.body) + cap(s.target.body)
 	if held > 2<<20 {
 		t.Errorf("bodies of %d bytes kept, of a heap of %d", held, before)
+	}
+}
+
+// Start timestamps of OpenMetrics stand behind their samples, and looking for one
+// that is not there must not be done anew for each series.
+func TestOpenMetricsStarts(t *testing.T) {
+	const n = 40_000
+	var b strings.Builder
+	b.WriteString("# TYPE without counter\n")
+	for i := range n {
+		fmt.Fprintf(&b, "without_total{i=\"%d\"} 1\n", i)
+	}
+	b.WriteString("# TYPE with counter\nwith_total{i=\"1\"} 1\nwith_created{i=\"1\"} 5\nwith_total{i=\"2\"} 1\nwith_created{i=\"2\"} 6\n" +
+		"# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_sum 2\nh_count 1\nh_created 7\n# EOF\n")
+	f := newFake(t)
+	f.set(typeOM, b.String())
+	s := newScraper(t, Options{Target: f.url, Timeout: time.Minute})
+	sc, err := s.Scrape(t.Context(), epoch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []int64
+	for i, st := range sc.Starts {
+		if i >= n && i < n+5 {
+			got = append(got, st)
+		} else if st != 0 {
+			t.Fatalf("%s has the start timestamp %d", sc.Series[i].Labels, st)
+		}
+	}
+	if want := []int64{5000, 6000, 7000, 7000, 7000}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
 

@@ -13,9 +13,12 @@ import (
 )
 
 const (
-	// step is the longest sleep: what a wait follows is the wall clock, which may be
-	// set, and which goes on while a machine is suspended and its timers stand still.
+	// step is the longest sleep where there is no alarm: what a wait follows is the
+	// wall clock, which may be set, and which goes on while a machine is suspended
+	// and its timers stand still.
 	step = time.Second
+	// jitter is how far back a clock goes without it being called a step.
+	jitter = 10 * time.Millisecond
 	// retryHeldBack is how long to wait for a booting engine.
 	retryHeldBack = time.Second
 	// clockWait is for how long a start waits for a clock that cannot be right.
@@ -31,6 +34,7 @@ type Loop struct {
 	phase time.Duration
 	log   logrus.FieldLogger
 	last  time.Time // the time of the last scrape appended
+	alarm *alarm    // while Run runs, where the system has one
 	// What was logged last, so that a lasting fault is logged once.
 	outcome   Outcome
 	appending bool
@@ -49,6 +53,15 @@ func (l *Loop) now() time.Time { return l.s.o.Now().Round(0) }
 func (l *Loop) Run(ctx context.Context, append func(*series.Scrape) error) error {
 	if err := l.awaitClock(ctx); err != nil {
 		return err
+	}
+	if l.s.wall {
+		a, err := newAlarm()
+		if err != nil {
+			l.log.WithError(err).Debug("the clock is looked at once a second")
+		} else {
+			l.alarm = a
+			defer func() { a.close(); l.alarm = nil }()
+		}
 	}
 	now := l.now()
 	for {
@@ -136,8 +149,6 @@ func (l *Loop) order(now time.Time) time.Time {
 func (l *Loop) sleep(ctx context.Context, next time.Time) (time.Time, error) {
 	interval := l.s.o.Interval
 	now := l.now()
-	timer := time.NewTimer(min(max(next.Sub(now), 0), step))
-	defer timer.Stop()
 	waiting := false
 	for {
 		switch behind := l.last.Sub(now); {
@@ -152,18 +163,36 @@ func (l *Loop) sleep(ctx context.Context, next time.Time) (time.Time, error) {
 			l.s.bump(func(st *Stats) { st.ClockSteps++ })
 			l.log.WithField("by", behind.Round(time.Millisecond).String()).Warn("the clock was set back: scrapes go on with the new time")
 			return now, nil
-		case behind > 0 && !waiting:
+		case behind > jitter && !waiting:
 			waiting = true
 			l.s.bump(func(st *Stats) { st.ClockWaits++ })
 			l.log.WithField("by", behind.Round(time.Millisecond).String()).Warn("the clock was set back: scrapes wait for it")
 		}
-		timer.Reset(min(next.Sub(now), step))
-		select {
-		case <-ctx.Done():
-			return now, ctx.Err()
-		case <-timer.C:
+		if err := l.pause(ctx, next, now); err != nil {
+			return now, err
 		}
 		now = l.now()
+	}
+}
+
+// pause waits until next, until the clock is set, or for a step, and returns the
+// error of ctx.
+func (l *Loop) pause(ctx context.Context, next, now time.Time) error {
+	if l.alarm != nil {
+		err := l.alarm.wait(ctx, next)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		l.log.WithError(err).Warn("the alarm of the clock failed: the clock is looked at once a second")
+		l.alarm = nil
+	}
+	timer := time.NewTimer(min(next.Sub(now), step))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
 	}
 }
 

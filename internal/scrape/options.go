@@ -62,7 +62,7 @@ type Options struct {
 	Self func(*series.Scrape)
 	// UserAgent names the program to the target.
 	UserAgent string
-	// Now is the wall clock of Loop, time.Now if nil.
+	// Now is the wall clock of Loop; the system's if nil.
 	Now func() time.Time
 	Log logrus.FieldLogger
 }
@@ -85,9 +85,6 @@ func (o *Options) setDefaults() error {
 	}
 	if o.SampleLimit <= 0 {
 		o.SampleLimit = DefaultSampleLimit
-	}
-	if o.Now == nil {
-		o.Now = time.Now
 	}
 	if o.Log == nil {
 		l := logrus.New()

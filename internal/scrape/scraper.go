@@ -39,6 +39,7 @@ var staleMarker = math.Float64frombits(value.StaleNaN)
 // Scraper scrapes one target. Its methods are for one goroutine, except Stats.
 type Scraper struct {
 	o      Options
+	wall   bool // Loop goes by the system's clock
 	target *target
 	cache  *cache
 	parse  parse
@@ -72,7 +73,10 @@ func New(o Options) (*Scraper, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Scraper{o: o, target: t}
+	s := &Scraper{o: o, target: t, wall: o.Now == nil}
+	if s.wall {
+		s.o.Now = time.Now
+	}
 	s.cache = newCache(&s.o)
 	s.parse = parse{cache: s.cache, out: &s.out, st: &s.work}
 	for i, m := range reportMeta {
@@ -117,6 +121,7 @@ func (s *Scraper) Scrape(ctx context.Context, now time.Time) (*series.Scrape, er
 		s.parse.script = nil
 	case s.parse.replayed:
 		s.commit()
+		s.cache.rest()
 		prev = nil
 	default:
 		s.commit()
@@ -310,6 +315,9 @@ func (s *Scraper) count(o Outcome, now time.Time, took time.Duration, f format, 
 	st.Renamed += s.work.Renamed
 	st.Duplicates += s.work.Duplicates
 	st.Clashes += s.work.Clashes
+	if err == nil {
+		st.LastSuccess = now
+	}
 	switch {
 	case err != nil:
 		st.LastError, st.LastErrorTime = err.Error(), now

@@ -12,10 +12,12 @@ type Stats struct {
 	// good scrape.
 	Samples     uint64
 	LastSamples int
-	// Duration is that of the last attempt, LastScrape its time; LastError and
+	// Duration is that of the last attempt, LastScrape its time; LastSuccess is the
+	// time of the last one whose scrape was good, held back or not; LastError and
 	// LastErrorTime belong to the last one that failed.
 	Duration      time.Duration
 	LastScrape    time.Time
+	LastSuccess   time.Time
 	LastError     string
 	LastErrorTime time.Time
 	// Up is whether the last attempt succeeded, Format what it was answered in.
