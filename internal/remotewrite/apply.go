@@ -270,6 +270,7 @@ func (s *Sender) probed(r *request, a *answer, v verdict, now time.Time) {
 func (s *Sender) ack(to series.Position, t series.Tally) {
 	err := s.cursor.Ack(to, t)
 	s.req = nil
+	s.idle = true // what is left, if it is young, waits its own time to be merged
 	s.begun = series.Position{}
 	if err != nil {
 		s.notices.local(s, "cannot keep the position in the spool", err)

@@ -26,7 +26,7 @@ const (
 // metadataEvery is how often 1.0 repeats the metadata of a family, which no
 // sample carries there, and 2.0 the help texts. Receivers that forget metadata do
 // so after ten minutes or more.
-const metadataEvery = 5 * time.Minute
+const metadataEvery = 9 * time.Minute
 
 // due reports whether what last arrived at sent, in milliseconds and 0 for never,
 // is to be sent again.
