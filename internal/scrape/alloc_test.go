@@ -144,7 +144,9 @@ func TestOptions(t *testing.T) {
 		{"", "j", `want unix:///path/to.sock or http://host:port/metrics`},
 		{"unix://m.sock", "j", "want an absolute path"},
 		{"https://h/metrics", "j", "want unix://"},
-		{"http://u:p@h/metrics", "j", "user info"},
+		{"http://u:s3cret@h/metrics", "j", "user info"},
+		{"https://u:s3cret@h/metrics?token=s3cret", "j", `"https://h/metrics"`},
+		{"http://u:s3cret@h:bad/metrics", "j", "invalid URL"},
 		{"http:///metrics", "j", "want a host"},
 		{"http://h:99999999999/%zz", "j", "invalid URL"},
 		{"unix:///m.sock", "", "job and instance"},
@@ -152,6 +154,9 @@ func TestOptions(t *testing.T) {
 		_, err := New(Options{Target: tt.target, Job: tt.job, Instance: "i"})
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%q: %v, want %q", tt.target, err, tt.want)
+		}
+		if err != nil && strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("a secret is shown: %v", err)
 		}
 	}
 	for target, path := range map[string]string{

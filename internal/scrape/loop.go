@@ -64,8 +64,14 @@ func (l *Loop) Run(ctx context.Context, append func(*series.Scrape) error) error
 		}
 	}
 	now := l.now()
+	if ahead := l.last.Sub(now); ahead >= 0 && ahead <= 2*l.s.o.Interval {
+		// Run again after the clock was set back a little.
+		var err error
+		if now, err = l.sleep(ctx, l.last.Add(time.Millisecond)); err != nil {
+			return err
+		}
+	}
 	for {
-		now = l.order(now)
 		held := l.once(ctx, now, append)
 		if err := ctx.Err(); err != nil {
 			return err
@@ -85,9 +91,13 @@ func (l *Loop) Run(ctx context.Context, append func(*series.Scrape) error) error
 // Finish appends the last scrape, with its real time, and behind it the markers
 // that end its series; down says that the engine is stopping, so that up becomes
 // 0. With a target that is gone the scrape fails and its markers stand in it.
-// Run must have returned.
+// After a small backward step of the clock, which there is no time to wait for,
+// the scrape comes a millisecond after the one before. Run must have returned.
 func (l *Loop) Finish(ctx context.Context, down bool, append func(*series.Scrape) error) error {
-	now := l.order(l.now())
+	now := l.now()
+	if ahead := l.last.Sub(now); ahead > -time.Millisecond && ahead <= min(2*l.s.o.Interval, time.Minute) {
+		now = l.last.Add(time.Millisecond)
+	}
 	l.once(ctx, now, append)
 	sc := l.s.End(now.Add(time.Millisecond), down)
 	if sc == nil {
@@ -129,19 +139,6 @@ func (l *Loop) once(ctx context.Context, now time.Time, append func(*series.Scra
 		l.s.bump(func(st *Stats) { st.AppendErrors++ })
 	}
 	return false
-}
-
-// order keeps timestamps growing: within a small backward step of the clock a
-// scrape that cannot wait comes a millisecond after the last one. A larger step is
-// followed; from there on the queue keeps the two sides apart.
-func (l *Loop) order(now time.Time) time.Time {
-	if l.last.IsZero() || now.UnixMilli() > l.last.UnixMilli() {
-		return now
-	}
-	if l.last.Sub(now) <= 2*l.s.o.Interval {
-		return l.last.Add(time.Millisecond)
-	}
-	return now
 }
 
 // sleep waits until the wall clock reads next, or until it turns out that it was

@@ -135,6 +135,36 @@ func TestLoopGrid(t *testing.T) {
 	})
 }
 
+// Run again, or finished, after the clock was set back a little, the loop's times
+// still grow.
+func TestLoopAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClocked(t, Options{}, nil)
+		stop := c.start(t)
+		synctest.Wait()
+		stop()
+		c.offset.Add(int64(-10 * time.Second))
+		stop = c.start(t)
+		if times, _ := c.seen(); len(times) != 1 {
+			t.Errorf("did not wait: %v", times)
+		}
+		time.Sleep(11 * time.Second)
+		synctest.Wait()
+		stop()
+		c.offset.Add(int64(-10 * time.Second))
+		if err := c.Finish(t.Context(), false, c.add); err != nil {
+			t.Fatal(err)
+		}
+		times, _ := c.seen()
+		if len(times) != 4 || !slices.IsSorted(times) || times[3] != times[2]+1 {
+			t.Errorf("times %v", times)
+		}
+		if st := c.s.Stats(); st.ClockWaits != 1 || st.ClockSteps != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
 func TestLoopFinishWithTargetGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		code := 200

@@ -279,6 +279,25 @@ func TestCaptures(t *testing.T) {
 	}
 }
 
+// The first scrape of a booting engine is held back, that of a ready one is not.
+func TestHoldBackCaptures(t *testing.T) {
+	f := newFake(t)
+	s := newScraper(t, Options{Target: f.url, HoldBack: time.Minute})
+	for _, name := range []string{"v20.10-early-start.txt", "v20.10-early-start.txt", "v20.10-fresh.pb"} {
+		ct, body := capture(t, name)
+		f.set(ct, string(body))
+		sc, err := s.Scrape(t.Context(), epoch)
+		if held := errors.Is(err, ErrHeldBack); held != strings.Contains(name, "early") || held != (sc == nil) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// What was held back was never sent, so nothing of it ends.
+	sc, err := s.Scrape(t.Context(), epoch.Add(time.Second))
+	if err != nil || strings.Contains(dump(sc), "stale") {
+		t.Errorf("%v %s", err, dump(sc))
+	}
+}
+
 func TestScrapeSequence(t *testing.T) {
 	reg := func(s string) relabel.Regexp { return relabel.MustNewRegexp(s) }
 	tests := []struct {

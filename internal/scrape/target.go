@@ -56,7 +56,7 @@ type target struct {
 }
 
 func newTarget(o *Options) (*target, error) {
-	t := &target{name: o.Target, timeout: o.Timeout, maxBytes: o.MaxBytes}
+	t := &target{name: withoutSecrets(o.Target), timeout: o.Timeout, maxBytes: o.MaxBytes}
 	network, address, rawURL := "tcp", "", o.Target
 	switch {
 	case strings.HasPrefix(o.Target, "unix://"):
@@ -65,11 +65,11 @@ func newTarget(o *Options) (*target, error) {
 			path, httpPath = path[:i], path[i+1:]
 		}
 		if !strings.HasPrefix(path, "/") {
-			return nil, fmt.Errorf("scrape target %q: want an absolute path, as in unix:///run/docker/metrics.sock", o.Target)
+			return nil, fmt.Errorf("scrape target %q: want an absolute path, as in unix:///run/docker/metrics.sock", t.name)
 		}
 		network, address, rawURL = "unix", path, "http://localhost"+httpPath
 	case !strings.HasPrefix(o.Target, "http://"):
-		return nil, fmt.Errorf("scrape target %q: want unix:///path/to.sock or http://host:port/metrics", o.Target)
+		return nil, fmt.Errorf("scrape target %q: want unix:///path/to.sock or http://host:port/metrics", t.name)
 	}
 	u, err := url.Parse(rawURL)
 	if err != nil {
@@ -83,7 +83,7 @@ func newTarget(o *Options) (*target, error) {
 		return nil, errors.New("scrape target: user info in the URL is not supported")
 	}
 	if u.Hostname() == "" {
-		return nil, fmt.Errorf("scrape target %q: want a host, as in http://127.0.0.1:9323/metrics", o.Target)
+		return nil, fmt.Errorf("scrape target %q: want a host, as in http://127.0.0.1:9323/metrics", t.name)
 	}
 	if u.Path == "" {
 		u.Path = "/metrics"
@@ -108,6 +108,16 @@ func newTarget(o *Options) (*target, error) {
 	}
 	t.ask = t.conn.roundTrip
 	return t, nil
+}
+
+// withoutSecrets is a target as it may be shown: without user info and query.
+func withoutSecrets(target string) string {
+	target, _, _ = strings.Cut(target, "?")
+	scheme, rest, found := strings.Cut(target, "://")
+	if i := strings.LastIndexByte(rest, '@'); found && i >= 0 {
+		return scheme + "://" + rest[i+1:]
+	}
+	return target
 }
 
 // fetch gets one answer whole. The body is valid until the next fetch and has
@@ -177,6 +187,7 @@ func (t *target) read(r io.Reader) ([]byte, error) {
 		b = b[:len(b)+n]
 		t.body = b
 		if int64(len(b)) > t.maxBytes {
+			t.body = nil
 			return nil, failed(TooLarge, "scrape %s: the body exceeds the limit of %d bytes", t.name, t.maxBytes)
 		}
 		if err == io.EOF {
