@@ -21,13 +21,21 @@ func (s *Spool) pins(c *Cursor) bool { return c.claimed || !s.claimed }
 
 // makeRoom decides, with the lock held, which segments go: those that every
 // endpoint has acknowledged, then the oldest ones past a limit.
+//
+// The newest segment stays in any case.
 func (s *Spool) makeRoom() {
-	for s.removable() > 1 && s.acknowledged() {
+	for len(s.segs) > 1 && s.acknowledged() {
 		s.discard(1)
+	}
+	// On a full file system the oldest segment makes room before the ring must drop
+	// a newer scrape; but if that did not help, somebody else takes all there is.
+	if s.full && !s.yielded && s.ring.bytes > s.o.RingBytes/2 && len(s.segs) > 1 {
+		s.yielded = true
+		s.evict(1, series.EvictedSize)
 	}
 	if age := s.o.MaxAge.Milliseconds(); age > 0 {
 		// A segment's newest scrape is no newer than the first one behind it.
-		for s.removable() > 1 && max(s.segs[0].time, s.segs[1].time) < s.lastTime-age {
+		for len(s.segs) > 1 && max(s.segs[0].time, s.segs[1].time) < s.lastTime-age {
 			s.evict(1, series.EvictedAge)
 		}
 	}
@@ -38,7 +46,7 @@ func (s *Spool) makeRoom() {
 			}
 			s.aside, s.asideBytes = nil, 0
 		}
-		for s.removable() > 1 && s.bytes() > s.o.MaxBytes {
+		for len(s.segs) > 1 && s.bytes() > s.o.MaxBytes {
 			s.evict(1, series.EvictedSize)
 		}
 	}
@@ -51,9 +59,6 @@ func (s *Spool) room() bool {
 	s.makeRoom()
 	return len(s.trash) > 0
 }
-
-// removable is the number of segments, the newest one included, which stays.
-func (s *Spool) removable() int { return len(s.segs) }
 
 func (s *Spool) bytes() int64 {
 	n := s.file.size() + s.asideBytes
@@ -149,6 +154,8 @@ func (s *Spool) overflow() {
 // that are lost already are not.
 func (c *Cursor) front() uint64 { return max(c.cum, c.sentCum, c.lostTo) }
 
+func noRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+
 // tidy writes the cursors that changed and removes the segments that went. Before
 // a segment is removed the cursors are synced, so that no power cut brings back a
 // cursor that points into it.
@@ -167,7 +174,7 @@ func (s *Spool) tidy(closing bool) error {
 		err = s.file.sync(&s.fs)
 	}
 	var kept []rubbish
-	full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	full := noRoom(err)
 	for _, r := range trash {
 		// Where a file system has no room even to write a file over, only removing
 		// something helps.

@@ -381,3 +381,53 @@ func TestUnusableDirectory(t *testing.T) {
 	g := newTarget(1)
 	mustAppend(t, first, g.next())
 }
+
+// TestFullDiskTakesTheOldest: with no room left one segment goes for the newest
+// scrapes, and no second one if that did not help.
+func TestFullDiskTakesTheOldest(t *testing.T) {
+	for name, helps := range map[string]bool{"it helps": true, "it does not": false} {
+		t.Run(name, func(t *testing.T) {
+			f := newFaults()
+			full := false
+			var s *Spool
+			hook := func(op, path string) error {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				switch {
+				case op == opSegmentRemove && helps:
+					full = false
+				case (op == opSegmentWrite || op == opSegmentCreate) && full:
+					return syscall.ENOSPC
+				}
+				return nil
+			}
+			s = mustOpen(t, memoryDir(t), Options{hook: hook, RingBytes: 8 * 4 * 20})
+			c := mustClaim(t, s, "dead")[0]
+			g := newTarget(4)
+			for range 3 * 240 {
+				mustAppend(t, s, g.next())
+			}
+			f.mu.Lock()
+			full = true
+			f.mu.Unlock()
+			for range 60 {
+				if _, err := s.Append(g.next()); err != nil && !errors.Is(err, ErrNotDurable) {
+					t.Fatal(err)
+				}
+			}
+			s.mu.Lock()
+			segs := len(s.segs)
+			s.mu.Unlock()
+			tally := c.Tally()
+			if n := tally.Lost[series.EvictedSize]; n != 240*4 {
+				t.Errorf("%d samples went for newer ones, want one segment's, %d; %d segments are left", n, 240*4, segs)
+			}
+			drain(t, c, Limits{})
+			balanced(t, c)
+			tally = c.Tally()
+			if full := tally.Lost[series.RingFull]; helps != (full == 0) {
+				t.Errorf("the ring dropped %d samples", full)
+			}
+		})
+	}
+}

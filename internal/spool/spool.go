@@ -148,6 +148,9 @@ type Spool struct {
 	asideBytes int64
 	// identified: the engine's daemon_id is known.
 	identified bool
+	// full: the file system has no room. yielded: a segment went for that; unless
+	// it helps, no other one does.
+	full, yielded bool
 	// overflowing: the ring lost scrapes since it was last written out.
 	overflowing bool
 

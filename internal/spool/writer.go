@@ -128,8 +128,10 @@ func (s *Spool) finish(err error) {
 		}
 		s.err = fmt.Errorf("%w: %w", ErrNotDurable, err)
 		s.failed = max(s.failed, last)
+		s.full = noRoom(err)
 		return
 	}
+	s.full, s.yielded = false, false
 	if s.err != nil {
 		s.log.Info("the spool can be written again")
 		s.err = nil
