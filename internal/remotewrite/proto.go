@@ -48,9 +48,9 @@ func appendSamples(dst []byte, samples []series.Sample, starts bool) []byte {
 			b[at] = tagTimestamp
 			at += 1 + binary.PutUvarint(b[at+1:], uint64(s.T))
 		}
-		if starts && s.Start != 0 {
+		if start := min(s.Start, s.T); starts && s.Start != 0 && start != 0 {
 			b[at] = tagStart
-			at += 1 + binary.PutUvarint(b[at+1:], uint64(min(s.Start, s.T)))
+			at += 1 + binary.PutUvarint(b[at+1:], uint64(start))
 		}
 		b[n], b[n+1] = tagSamples, byte(at-n-2)
 		n = at

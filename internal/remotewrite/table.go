@@ -87,7 +87,7 @@ func (t *table) reset() {
 	t.entries = make(map[*series.Series]*entry)
 	t.lines = make(map[uint64]*line)
 	t.symbols.reset()
-	if t.fams == nil || len(t.fams) > 4096 {
+	if t.fams == nil || len(t.fams) > 1024 {
 		t.fams = make(map[string]*family)
 	}
 }
