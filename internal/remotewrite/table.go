@@ -67,6 +67,7 @@ type line struct {
 	request uint64 // the last request it stood in
 	first   int32  // its first row in that request
 	last    int32
+	last64  uint64 // the bits of its last value there
 }
 
 // family is what 1.0 sends metadata for.

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package remotewrite_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/bench/replay"
+	"github.com/docker-remote-write/docker-remote-write/internal/remotewrite"
+	"github.com/docker-remote-write/docker-remote-write/internal/scrape"
+	"github.com/docker-remote-write/docker-remote-write/internal/spool"
+)
+
+// TestWireBytes sends scrapes recorded from an engine, as many in a request
+// as when catching up and as few as when live, and bounds what they take.
+func TestWireBytes(t *testing.T) {
+	if _, err := exec.LookPath("xz"); err != nil {
+		t.Skip("xz is not installed")
+	}
+	frames, err := replay.Recorded(filepath.Join(captures, "v20.10-sequence-60x1s.tar.xz"), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		w.Write(frames.Append(nil, n))
+		n++
+	}))
+	defer target.Close()
+	sc, err := scrape.New(scrape.Options{Target: target.URL, Job: "docker", Instance: "host.example", Log: silent()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sc.Close()
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		w.Header().Set("X-Prometheus-Remote-Write-Samples-Written", "0")
+	}))
+	defer receiver.Close()
+	u, err := url.Parse(receiver.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, _ := spool.Open(os.DevNull+"/none", spool.Options{Log: silent(), RingBytes: 64 << 20})
+	var eps []spool.Endpoint
+	cases := []struct {
+		protocol remotewrite.Protocol
+		samples  int
+		limit    float64 // bytes a sample
+	}{
+		{remotewrite.V2, 4 * 415, 5.3}, {remotewrite.V1, 4 * 415, 5.1},
+		{remotewrite.V2, 10_000, 2.0}, {remotewrite.V1, 10_000, 2.0},
+		{remotewrite.V2, 20_000, 1.7}, {remotewrite.V1, 20_000, 1.7},
+	}
+	for i := range cases {
+		eps = append(eps, spool.Endpoint{Name: fmt.Sprint(i), URL: receiver.URL})
+	}
+	cursors, err := q.Claim(eps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Now().Add(-3*time.Hour).Truncate(time.Minute)
+	for range 480 {
+		s, err := sc.Scrape(t.Context(), at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Time = at.UnixMilli(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := q.Append(s); err != nil && !errors.Is(err, spool.ErrNotDurable) {
+			t.Fatal(err)
+		}
+		at = at.Add(15 * time.Second)
+	}
+	for i, c := range cases {
+		s, err := remotewrite.New(remotewrite.Options{Name: "wire", URL: u, Protocol: c.protocol, MaxSamples: c.samples, Log: silent()}, cursors[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		if err := s.Flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		st := s.Status()
+		got := float64(st.WireBytes) / float64(st.SentSamples)
+		t.Logf("%s, at most %d samples a request: %.3f bytes a sample", c.protocol, c.samples, got)
+		if got > c.limit {
+			t.Errorf("%s, at most %d samples a request: %.3f bytes a sample, want at most %.2f", c.protocol, c.samples, got, c.limit)
+		}
+	}
+}
