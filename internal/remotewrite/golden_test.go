@@ -25,6 +25,7 @@ import (
 	"github.com/gogo/protobuf/proto"
 	"github.com/golang/snappy"
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
@@ -81,7 +82,7 @@ func scraped(t *testing.T, name string, at time.Time) *series.Scrape {
 		t.Fatal(err)
 	}
 	for i, x := range sc.Series {
-		if x.Labels.Get(labels.MetricName) == "scrape_duration_seconds" {
+		if x.Labels.Get(model.MetricNameLabel) == "scrape_duration_seconds" {
 			sc.Values[i] = 0.25 // the one value that is not in the capture
 		}
 	}

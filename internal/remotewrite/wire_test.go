@@ -72,7 +72,7 @@ func TestWireBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := time.Now().Add(-3*time.Hour).Truncate(time.Minute)
-	for range 480 {
+	for range 240 {
 		s, err := sc.Scrape(t.Context(), at)
 		if err != nil {
 			t.Fatal(err)
