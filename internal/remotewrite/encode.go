@@ -72,6 +72,7 @@ func (e *encoder) encode(r *request, b *series.Batch, p Protocol, now int64) {
 	if n := len(b.Times); n > 0 {
 		r.newest = slices.Max(b.Times)
 	}
+	e.fams, e.helped = e.fams[:0], e.helped[:0]
 	e.arrange(r, b)
 	if r.scrapes >= orderedFrom {
 		slices.SortFunc(e.lines, func(a, b *line) int { return cmp.Compare(a.last64, b.last64) })

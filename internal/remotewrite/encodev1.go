@@ -46,7 +46,6 @@ func appendLabelV1(dst []byte, name, value string) []byte {
 // encodeV1 writes the lines of the batch as a 1.0 request into e.whole.
 func (e *encoder) encodeV1(r *request, b *series.Batch, now int64) {
 	e.whole = e.whole[:0]
-	e.fams = e.fams[:0]
 	for _, l := range e.lines {
 		s, h, x := e.gather(r, b, l)
 		r.samples += len(s) + len(h)

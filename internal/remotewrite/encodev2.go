@@ -35,7 +35,6 @@ func (e *encoder) encodeV2(r *request, b *series.Batch, now int64) {
 	y := &e.table.symbols
 	y.begin(e.request)
 	e.raw = e.raw[:0]
-	e.helped = e.helped[:0]
 	for _, l := range e.lines {
 		s, h, x := e.gather(r, b, l)
 		r.samples += len(s) + len(h)

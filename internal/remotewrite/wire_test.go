@@ -60,9 +60,9 @@ func TestWireBytes(t *testing.T) {
 		samples  int
 		limit    float64 // bytes a sample
 	}{
-		{remotewrite.V2, 4 * 415, 5.3}, {remotewrite.V1, 4 * 415, 5.1},
-		{remotewrite.V2, 10_000, 2.0}, {remotewrite.V1, 10_000, 2.0},
-		{remotewrite.V2, 20_000, 1.7}, {remotewrite.V1, 20_000, 1.7},
+		{remotewrite.V2, 4 * 415, 4.5}, {remotewrite.V1, 4 * 415, 5.5},
+		{remotewrite.V2, 10_000, 1.9}, {remotewrite.V1, 10_000, 2.2},
+		{remotewrite.V2, 20_000, 1.6}, {remotewrite.V1, 20_000, 1.9},
 	}
 	for i := range cases {
 		eps = append(eps, spool.Endpoint{Name: fmt.Sprint(i), URL: receiver.URL})
@@ -71,7 +71,7 @@ func TestWireBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := time.Now().Add(-3*time.Hour).Truncate(time.Minute)
+	at := time.Now().Add(-3 * time.Hour).Truncate(time.Minute)
 	for range 240 {
 		s, err := sc.Scrape(t.Context(), at)
 		if err != nil {
