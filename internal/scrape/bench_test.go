@@ -121,13 +121,13 @@ type payload struct {
 	body              []byte
 }
 
-func payloads(t testing.TB) []payload {
+func payloads(t testing.TB, sizes ...int) []payload {
 	var out []payload
 	for _, name := range []string{"v20.10-fresh.txt", "v20.10-fresh.pb", "v20.10-swarm.txt", "v20.10-swarm.pb", "master-fresh.txt", "master-fresh.pb", "master-swarm.txt", "master-swarm.pb"} {
 		ct, body := capture(t, name)
 		out = append(out, payload{name, ct, body})
 	}
-	for _, n := range []int{100, 1000, 10_000, 50_000} {
+	for _, n := range sizes {
 		fams := synthetic(n)
 		out = append(out,
 			payload{fmt.Sprintf("%d.txt", n), typeText, textBody(fams)},
@@ -138,7 +138,7 @@ func payloads(t testing.TB) []payload {
 
 // BenchmarkScrape is one scrape of known series without the connection.
 func BenchmarkScrape(b *testing.B) {
-	for _, p := range payloads(b) {
+	for _, p := range payloads(b, 100, 1000, 10_000, 50_000) {
 		b.Run(p.name, func(b *testing.B) {
 			s := staticScraper(b, p.contentType, p.body)
 			n := 0
