@@ -162,13 +162,16 @@ func (s *State) assessEndpoint(e *EndpointState) {
 			"docs/troubleshooting.md has a paragraph for each reason; the reasons stand with the endpoint.")
 	}
 	if off := e.ClockOffset.Duration().Abs(); off > maxClockOffset {
-		s.problem(Warning, subject, fmt.Sprintf("the receiver's clock is %s %s of this host's", words.Span(off), ahead(e.ClockOffset)),
+		s.problem(Warning, subject, fmt.Sprintf("the receiver's clock is %s %s this host's", words.Span(off), ahead(e.ClockOffset)),
 			"One of the two is wrong. Check time synchronisation here first: samples from a fast clock harm other hosts.")
 	}
 }
 
 func (s *State) endpointHint(e *EndpointState) string {
-	if s.Spool.Error != "" {
+	switch h := e.History; {
+	case len(h) > 0 && e.Lost.Sum() > h[0].Lost:
+		return "What was refused for good is lost, and counted by reason; what waits is sent when " + e.URL + " takes it."
+	case s.Spool.Error != "":
 		return "Nothing is lost while it fits into memory."
 	}
 	return "Nothing is lost: scrapes wait on disk and are sent when " + e.URL + " answers again."
@@ -176,7 +179,7 @@ func (s *State) endpointHint(e *EndpointState) string {
 
 func ahead(s Seconds) string {
 	if s > 0 {
-		return "ahead"
+		return "ahead of"
 	}
 	return "behind"
 }
