@@ -203,6 +203,7 @@ func (c *Cursor) Ack(to series.Position, t series.Tally) error {
 	c.recall(base, cum)
 	c.tally.Add(t)
 	c.pos, c.cum = to, cum
+	c.peek(to.Scrape)
 	if c.lostTo <= c.cum {
 		c.forget()
 	} else {
@@ -309,7 +310,8 @@ func (c *Cursor) count(p series.Position) (uint64, error) {
 		return 0, err
 	}
 	if m.seq != p.Scrape {
-		return 0, fmt.Errorf("no scrape can be read at %v", p)
+		// It is damaged; what is known is the count in front of the next one.
+		return m.cum, nil
 	}
 	return m.cum + uint64(p.Ordinal), nil
 }
@@ -350,6 +352,19 @@ func (c *Cursor) Backlog() Backlog {
 	return b
 }
 
+// peek takes the time of a scrape from what was read, so that Backlog need not look
+// it up.
+func (c *Cursor) peek(seq uint64) {
+	for _, b := range [2]*bounds{&c.last, &c.before} {
+		for _, m := range b.marks {
+			if m.seq == seq && m.time != 0 {
+				c.oldest, c.oldestAt = m.time, seq
+				return
+			}
+		}
+	}
+}
+
 // oldestTime is the time of the scrape at that position, or of the first one
 // behind it that can be read.
 func (c *Cursor) oldestTime(pos series.Position) int64 {
@@ -387,7 +402,7 @@ func (c *Cursor) Appended() uint64 {
 func (c *Cursor) save() {
 	s := c.s
 	c.version++
-	if s.dir == "" {
+	if s.dir == "" || s.closing {
 		return
 	}
 	v := c.version

@@ -68,6 +68,9 @@ func (d *decoder) decode(f *frame, t *interner) (ok bool, err error) {
 		return false, fmt.Errorf("record of scrape %d at %d: %w", f.seq, f.offset, s.err)
 	}
 	d.chained = true
+	if f.flags&recDefs != 0 && cap(d.body) > 16<<10 {
+		d.body = nil // the next ones need far less
+	}
 	return true, nil
 }
 
@@ -75,7 +78,7 @@ func (d *decoder) decode(f *frame, t *interner) (ok bool, err error) {
 // that it defined stay empty.
 func (d *decoder) define(s *source, t *interner) {
 	at, n := s.uvarint(), s.uvarint()
-	if n > uint64(len(s.b)) || at < uint64(len(d.dict)) || at > uint64(maxDecoded/16) {
+	if n > uint64(len(s.b)) || at < uint64(len(d.dict)) || at > maxSeries {
 		s.fail("definitions out of order")
 		return
 	}

@@ -132,6 +132,6 @@
 // The framing is not tsdb/wlog's: that cuts records at pages of 32 KiB, ends its
 // repair at the first damage and drops all behind it, has no place for sequence
 // numbers and counts, and adds 0.65 MB to the binary; its samples take 9.9 B each.
-// tidwall/wal and hashicorp/raft-wal find records by index, hold an index of them
-// in memory or a database beside, and treat damage as the end of the log.
+// tidwall/wal refuses to open a log that is damaged and keeps the places of all
+// records of a segment in memory; hashicorp/raft-wal has a database beside it.
 package spool

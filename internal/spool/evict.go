@@ -24,6 +24,9 @@ func (s *Spool) pins(c *Cursor) bool { return c.claimed || !s.claimed }
 //
 // The newest segment stays in any case.
 func (s *Spool) makeRoom() {
+	if s.claimed {
+		s.expire(s.o.now().UnixMilli())
+	}
 	for len(s.segs) > 1 && s.acknowledged() {
 		s.discard(1)
 	}

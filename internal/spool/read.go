@@ -38,12 +38,7 @@ func (c *Cursor) Read(b *series.Batch, from series.Position, lim Limits) error {
 	}
 	cum, err := c.count(from)
 	if err != nil {
-		if errors.Is(err, errCorrupt) || from.Scrape == 0 {
-			// Where the count is not known nothing in front can be missed.
-			cum = c.cum
-		} else {
-			return fmt.Errorf("read at %v: %w", from, err)
-		}
+		return fmt.Errorf("read at %v: %w", from, err)
 	}
 	c.last.at, c.last.from = from, cum
 	at := from
@@ -59,6 +54,7 @@ func (c *Cursor) Read(b *series.Batch, from series.Position, lim Limits) error {
 			next = mark{seq: p.next, cum: p.cum}
 		case p.entry != nil:
 			e := p.entry
+			c.timed(e.time)
 			if m.add(&e.columns, mark{seq: e.seq, cum: e.cum, time: e.time}, e.epoch) {
 				return nil
 			}
@@ -94,6 +90,7 @@ func (c *Cursor) Read(b *series.Batch, from series.Position, lim Limits) error {
 				next = mark{seq: p.view.limit, cum: p.view.cum}
 			}
 			if ok && next.seq == at.Scrape {
+				c.timed(next.time)
 				if m.add(&c.reader.dec.columns, next, p.view.seg.epoch) {
 					return nil
 				}
@@ -126,6 +123,9 @@ func (c *Cursor) note(m mark) {
 	}
 	c.last.marks = append(c.last.marks, m)
 }
+
+// timed notes the time of the scrape that was noted last.
+func (c *Cursor) timed(at int64) { c.last.marks[len(c.last.marks)-1].time = at }
 
 // merge gathers scrapes into a batch by series.
 type merge struct {

@@ -95,7 +95,7 @@ func (r *reader) close() {
 	}
 	r.f, r.seg, r.have, r.passed = nil, nil, false, 0
 	r.dec.reset()
-	const keep = 64 << 10
+	const keep = 16 << 10
 	if cap(r.sc.buf) > keep {
 		r.sc.buf, r.sc.bufOff = nil, 0
 	}
@@ -173,7 +173,7 @@ func (s *Spool) view(i int) segmentView {
 // find looks on disk for the first readable scrape at or behind seq. It is called
 // with the lock held, and gives it up meanwhile.
 func (s *Spool) find(seq uint64) (mark, error) {
-	for range 3 {
+	for range len(s.segs) + 3 {
 		p, ok := s.locate(seq)
 		switch {
 		case !ok:

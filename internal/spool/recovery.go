@@ -75,10 +75,18 @@ func (s *Spool) recover(dir string) error {
 
 // recoverIn reads one directory. A *newerError means that it is a later release's.
 func (s *Spool) recoverIn() error {
-	if err := s.fs.mkdir(s.dir); err != nil {
-		return err
+	_, err := os.Stat(s.dir)
+	if err != nil {
+		if err = s.fs.mkdir(s.dir); err != nil {
+			return err
+		}
+		// The names of both directories have to last, too.
+		for _, dir := range []string{filepath.Dir(s.dir), filepath.Dir(filepath.Dir(s.dir))} {
+			if err = s.fs.syncDir(dir); err != nil && !errors.Is(err, os.ErrPermission) {
+				return err
+			}
+		}
 	}
-	var err error
 	if s.lock, err = s.fs.flock(filepath.Join(s.dir, lockName)); err != nil {
 		return err
 	}

@@ -29,6 +29,8 @@ const (
 	fullEvery = 60
 	// maxDecoded bounds what a record may unpack to.
 	maxDecoded = 256 << 20
+	// maxSeries bounds the number of series that a segment defines before a record.
+	maxSeries = 1 << 20
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

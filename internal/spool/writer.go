@@ -92,7 +92,7 @@ func (s *Spool) round() (closing bool) {
 		s.mu.Lock()
 		s.finish(werr)
 		s.mu.Unlock()
-		if werr == nil && s.room() {
+		if werr == nil && (s.room() || closing) {
 			err = s.tidy(closing)
 		}
 	}
@@ -188,7 +188,7 @@ func (w *writer) write() error {
 	last := w.batch[0]
 	for _, e := range w.batch {
 		if w.seg != nil {
-			if full := w.at() >= w.s.limit(); full || e.mark || e.time-w.seg.time >= segmentAge.Milliseconds() || e.seq != w.seq {
+			if full := w.at() >= w.s.limit() || len(w.enc.ids) >= maxSeries; full || e.mark || e.time-w.seg.time >= segmentAge.Milliseconds() || e.seq != w.seq {
 				if err := w.flush(last); err != nil {
 					return err
 				}
@@ -272,7 +272,7 @@ func (w *writer) flush(last *entry) error {
 
 // shrink empties the buffers and lets go of them where one scrape made them large.
 func (w *writer) shrink() {
-	const keep = 64 << 10
+	const keep = 16 << 10
 	w.buf = w.buf[:0]
 	if cap(w.buf) > keep {
 		w.buf = nil
