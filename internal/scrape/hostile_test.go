@@ -5,6 +5,7 @@ package scrape
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -66,6 +67,18 @@ func nativeFamily(spans ...uint32) *dto.MetricFamily {
 	return mf
 }
 
+// repeat, message, delimited and oneMetric build protobuf bodies that no encoder would.
+func repeat(n int, pattern ...byte) []byte { return bytes.Repeat(pattern, n) }
+
+func delimited(m []byte) []byte { return append(binary.AppendUvarint(nil, uint64(len(m))), m...) }
+
+func message(tag byte, m []byte) []byte { return append([]byte{tag}, delimited(m)...) }
+
+func oneMetric(m []byte) []byte {
+	// Its name is a, its type HISTOGRAM.
+	return delimited(append([]byte{tagName, 1, 'a', tagType, 4}, message(tagMetric, m)...))
+}
+
 // TestHostile gives every kind of bad answer between two good ones.
 func TestHostile(t *testing.T) {
 	big := strings.Repeat("x", 2<<20)
@@ -113,9 +126,17 @@ func TestHostile(t *testing.T) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
 		}, Status, "answered 302"},
 		{"a million series", answer(typeText, million), SampleLimit, "more than 50000 samples"},
-		{"10 MB of labels", answer(typeText, []byte("a{l=\""+big+"\"} 1\n")), LabelLimit, "the limit is 65536"},
+		{"10 MB of labels", answer(typeText, []byte("a{l=\""+big+"\"} 1\n")), LabelLimit, "the limit is 69632"},
+		{"100 kB of labels", answer(typeText, []byte("a{l=\""+big[:100_000]+"\"} 1\n")), LabelLimit, "the limit is 65536"},
 		{"10 MB of labels, protobuf", answer(typePB, protobufBody(t, []*dto.MetricFamily{gaugeFamily("a", big, 1)})), LabelLimit, "the limit is 65536"},
-		{"10 MB of help", answer(typeText, []byte("# HELP a "+big+"\na 1\n")), LabelLimit, "help of \"a\""},
+		{"10 MB of help", answer(typeText, []byte("# HELP a "+big+"\na 1\n")), LabelLimit, "line \"# HELP a"},
+		{"100 kB of help", answer(typeText, []byte("# HELP a "+big[:100_000]+"\na 1\n")), LabelLimit, "help of \"a\""},
+		{"two million labels", answer(typeText, []byte("a{"+strings.Repeat("l=\"\n\",", 1<<20)+"} 1\n")), Parse, "a quote is not closed"},
+		{"two million labels, protobuf", answer(typePB, oneMetric(repeat(2<<20, tagLabel, 0))), LabelLimit, "bytes of labels"},
+		{"two million metrics", answer(typePB, delimited(repeat(2<<20, tagMetric, 0))), SampleLimit, "too many metrics"},
+		{"two million buckets", answer(typePB, oneMetric(message(pbHistogram, repeat(500_000, tagPart, 0)))), SampleLimit, "too many"},
+		{"a histogram of two million buckets", answer(typePB, oneMetric(message(pbHistogram, repeat(2<<20, tagPart, 0)))), SampleLimit, "a histogram or summary"},
+		{"huge lengths", answer(typePB, append(repeat(2<<20, 0x22, 0), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1)), Parse, "malformed protobuf"},
 		{"invalid label value", answer(typeText, []byte("a{l=\"\xff\"} 1\n")), Parse, "UTF-8"},
 		{"invalid label name", answer(typeText, []byte("a{\"\xff\"=\"v\"} 1\n")), Parse, "UTF-8"},
 		{"invalid metric name", answer(typeText, []byte("{\"\xff\"} 1\n")), Parse, "UTF-8"},
@@ -157,7 +178,14 @@ func TestHostile(t *testing.T) {
 			}
 			good()
 			f.handle(tt.answer)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
 			sc, err := s.Scrape(t.Context(), epoch)
+			runtime.ReadMemStats(&after)
+			// The body grows to at most twice the limit, by doubling; both ends are counted.
+			if n := after.TotalAlloc - before.TotalAlloc; n > 128<<20 {
+				t.Errorf("%d MB allocated", n>>20)
+			}
 			var failure *Error
 			if !errors.As(err, &failure) || failure.Outcome != tt.want || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("%v", err)

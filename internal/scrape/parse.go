@@ -80,6 +80,10 @@ func (p *parse) body(b []byte, f format) (err error) {
 		p.out.Reset()
 		p.starts = p.starts[:0]
 	}
+	if err := guard(b, f, p.cache.o.SampleLimit); err != nil {
+		p.script = nil
+		return err
+	}
 	p.cache.use(f)
 	p.record.begin()
 	if err := p.slow(b, f); err != nil {
@@ -257,8 +261,8 @@ func (p *parse) addStart(col int, start int64) {
 
 // bound keeps the number of excluded series that are remembered in proportion.
 func (p *parse) bound() error {
-	if excluded := p.scraped - p.kept; excluded > 4*p.cache.o.SampleLimit {
-		return failed(SampleLimit, "more than %d excluded samples in one scrape", 4*p.cache.o.SampleLimit)
+	if limit := excluded * p.cache.o.SampleLimit; p.scraped-p.kept > limit {
+		return failed(SampleLimit, "more than %d excluded samples in one scrape", limit)
 	}
 	return nil
 }
