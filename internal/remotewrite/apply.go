@@ -227,9 +227,12 @@ func (s *Sender) again(r *request, a *answer, now time.Time) {
 	if s.poison.scrape != r.from.Scrape {
 		s.poison = poison{scrape: r.from.Scrape, since: now}
 	}
-	if now.Sub(s.poison.since) >= poisonAfter {
+	if now.Sub(s.poison.since) >= poisonAfter && a.retry == 0 {
+		// At once: if the receiver came back in between, the scrape in front would
+		// be taken for the culprit.
 		s.poison.probing = true
 		s.req = nil
+		s.retryAt = time.Time{}
 	}
 }
 
