@@ -19,7 +19,6 @@ import (
 	"time"
 
 	promconfig "github.com/prometheus/common/config"
-	_ "golang.org/x/crypto/x509roots/fallback" // CA roots for an image that has none
 	"golang.org/x/oauth2"
 )
 
@@ -79,6 +78,9 @@ func newClient(o *Options) *client {
 func (c *client) roundTripper() (http.RoundTripper, error) {
 	if c.rt != nil {
 		return c.rt, nil
+	}
+	if needsRoots(c.url.Scheme, &c.config) {
+		useBundledRoots()
 	}
 	rt, err := promconfig.NewRoundTripperFromConfig(c.config, c.name,
 		promconfig.WithHTTP2Disabled(),
