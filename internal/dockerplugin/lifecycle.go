@@ -26,6 +26,9 @@ const (
 	deadAfter      = 6 * time.Hour
 	// What StopMetrics leaves of the budget for closing after the SIGTERM.
 	closing = 500 * time.Millisecond
+	// A process that ends while its engine is still busy starting it, which takes
+	// 0.5 s, is never started again. One that fails at once waits that long.
+	shortestLife = 2 * time.Second
 	// Opening the pipeline is tried again after this, doubled up to a minute.
 	reopenAfter = time.Second
 )
@@ -85,6 +88,13 @@ func (l *lifecycle) stop() {
 // run acts on calls until ctx is done or only a new process can help.
 func (l *lifecycle) run(ctx context.Context) error {
 	defer close(l.ended)
+	began := time.Now()
+	fail := func(err error) error {
+		l.log.Error(err)
+		pause(ctx, time.Until(began.Add(shortestLife)))
+		l.deadline = time.Now().Add(Budget)
+		return err
+	}
 	var err error
 	if l.before, err = l.count.begin(); err != nil {
 		l.log.WithError(err).Warn("cannot keep count of crashes: a crash loop would not be slowed")
@@ -155,12 +165,10 @@ func (l *lifecycle) run(ctx context.Context) error {
 			l.scraping = nil
 			l.cancel()
 			if err != nil {
-				l.deadline = time.Now().Add(Budget)
-				return err
+				return fail(err)
 			}
 		case err := <-openFailed:
-			l.deadline = time.Now().Add(Budget)
-			return err
+			return fail(err)
 		case <-proven.C:
 			l.before = 0
 			l.count.reset()

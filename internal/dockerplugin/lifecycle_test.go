@@ -312,7 +312,7 @@ func TestCrashLoop(t *testing.T) {
 			}
 		})
 	}
-	want := []time.Duration{0, 0, 0, 1, 2, 4, 8, 16, 16}
+	want := []time.Duration{0, 0, 0, 1, 2, 4, 8, 10, 10}
 	for i := range want {
 		want[i] *= time.Second
 	}
@@ -413,6 +413,7 @@ func TestPanic(t *testing.T) {
 		})
 		w.start()
 		err := <-w.result
+		w.want(t, "2s end") // not before the engine has finished starting it
 		if err == nil || !strings.HasPrefix(err.Error(), "panic in scraping at ") ||
 			!strings.Contains(err.Error(), "lifecycle_test.go") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("got %q", err)

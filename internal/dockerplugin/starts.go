@@ -16,7 +16,7 @@ const (
 	// The first few quick ends cost nothing: a killed process is back at once.
 	freeEnds = 3
 	// longestDelay bounds what a crash loop can delay a mended plugin.
-	longestDelay = 16 * time.Second
+	longestDelay = 10 * time.Second
 )
 
 // quickEnds counts, in a file, the processes before this one that ended within
