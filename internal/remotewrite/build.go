@@ -26,6 +26,10 @@ func (s *Sender) step(ctx context.Context) {
 	}
 	r := s.req
 	if s.begun != r.to {
+		if err := s.doubt(r.to); err != nil {
+			s.localFailure("cannot note what may have been stored", err)
+			return
+		}
 		if err := s.cursor.Begin(r.to); err != nil {
 			s.localFailure("cannot note what is in flight", err)
 			return
@@ -44,6 +48,21 @@ func (s *Sender) step(ctx context.Context) {
 		return // cut short by the end of Run
 	}
 	s.apply(r, &a)
+}
+
+// doubt notes what may be at the receiver beyond to, the end of the request that is
+// about to leave: a larger one was, and its answer was lost or a refusal that is
+// being looked into scrape by scrape. If the process ends now, the next one must
+// know where such scrapes end, or it would merge them with new ones.
+func (s *Sender) doubt(to series.Position) error {
+	end := s.resent
+	if end.Before(s.aside.until) {
+		end = s.aside.until
+	}
+	if !to.Before(end) {
+		return nil
+	}
+	return s.cursor.Doubt(end)
 }
 
 // protocol is the one for the next request.

@@ -43,6 +43,7 @@ func (s *Spool) Claim(eps []Endpoint) ([]*Cursor, error) {
 		if !wanted && (c.claimed || c.unclaimed == 0) {
 			c.claimed, c.unclaimed = false, now
 			c.sent, c.sentCum, c.hasCrashed = series.Position{}, 0, false
+			c.doubt, c.doubtCum = series.Position{}, 0
 			c.version++
 			s.log.WithField("endpoint", c.name).Info("no endpoint claims this cursor any more")
 		}

@@ -52,6 +52,10 @@ type cursorState struct {
 	// sent and sentCum end the range in flight; sent is zero for none.
 	sent    series.Position
 	sentCum uint64
+	// doubt and doubtCum end what Doubt named; on disk the later of the two ends
+	// stands in the place of sent.
+	doubt    series.Position
+	doubtCum uint64
 	// The samples in [lostFrom, lostTo), at or behind the range in flight, were
 	// evicted and are counted as lost; resume is the place behind them.
 	lostFrom, lostTo uint64
@@ -149,16 +153,39 @@ func (c *Cursor) Begin(to series.Position) error {
 	return nil
 }
 
-// InFlight is the end of the range that Begin named last, if no Ack has followed:
-// the answer is unknown, in the process before this one, or of a sender before
-// this one.
+// Doubt notes, with the next Begin or Ack, that the samples up to that position may
+// be at the receiver already although less of them is about to be sent: until they
+// are acknowledged, InFlight tells that position if it is the later one.
+func (c *Cursor) Doubt(to series.Position) error {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	cum, err := c.count(to)
+	if err != nil {
+		return fmt.Errorf("note what %s may have: %w", c.name, err)
+	}
+	c.doubt, c.doubtCum = to, cum
+	return nil
+}
+
+// InFlight is the end of the range that Begin or Doubt named last, if no Ack has
+// followed: the answer is unknown, in the process before this one, or of a sender
+// before this one.
 func (c *Cursor) InFlight() (series.Position, bool) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	if c.hasCrashed {
 		return c.crashed, true
 	}
-	return c.sent, c.sentCum > c.cum
+	to, cum := c.uncertain()
+	return to, cum > c.cum
+}
+
+// uncertain is the end of what may be at the receiver.
+func (c *cursorState) uncertain() (series.Position, uint64) {
+	if c.doubtCum > c.sentCum && c.doubtCum > c.cum {
+		return c.doubt, c.doubtCum
+	}
+	return c.sent, c.sentCum
 }
 
 // Ack moves the cursor to that position, which lies at or behind it, and adds
