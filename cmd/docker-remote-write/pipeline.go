@@ -33,6 +33,10 @@ const (
 
 func userAgent() string { return "docker-remote-write/" + version }
 
+// appended is told of each scrape for which Append has returned, and what. A test
+// build sets it (see trace.go); nothing else does.
+var appended func(*series.Scrape, error)
+
 // pipeline is everything between the metrics socket and the receivers.
 type pipeline struct {
 	cfg      *config.Config
@@ -126,6 +130,9 @@ func (p *pipeline) scrape(ctx context.Context) {
 // that the disk refuses is the spool's to say.
 func (p *pipeline) append(sc *series.Scrape) error {
 	_, err := p.spool.Append(sc)
+	if appended != nil {
+		appended(sc, err)
+	}
 	if errors.Is(err, spool.ErrNotDurable) {
 		return nil
 	}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build appendtrace
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/series"
+)
+
+// A build with the tag appendtrace tells whoever started it which scrapes are on
+// disk, so that a test can kill it and know what must arrive all the same. For
+// each scrape that Append has returned for it writes one line to the file
+// descriptor in TRACE_FD: the scrape's time in milliseconds and the value of the
+// series named TRACE_SERIES, or "-" where the scrape has none; behind it the
+// error, if there was one.
+func init() {
+	fd, err := strconv.ParseUint(os.Getenv("TRACE_FD"), 10, 16)
+	if err != nil {
+		return
+	}
+	name := os.Getenv("TRACE_SERIES")
+	out := os.NewFile(uintptr(fd), "trace")
+	appended = func(sc *series.Scrape, err error) {
+		number := "-"
+		for i, s := range sc.Series {
+			if s.Labels.Get(model.MetricNameLabel) == name {
+				number = strconv.FormatFloat(sc.Values[i], 'f', -1, 64)
+			}
+		}
+		line := fmt.Sprintf("%d %s", sc.Time, number)
+		if err != nil {
+			line += " " + err.Error()
+		}
+		// One write, so that a line is there whole or not at all.
+		_, _ = fmt.Fprintln(out, line)
+	}
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chaos
+
+import (
+	"fmt"
+	"hash/fnv"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// sequence is the series that numbers the answers of a target.
+const sequence = "chaos_sequence"
+
+const (
+	values = 20 // series that are in each answer
+	phases = 5  // series that come and go
+)
+
+// value is that of the i-th series in the n-th answer: anything that 64 bits can
+// be, as far as text carries it.
+func value(i, n int) float64 {
+	h := fnv.New64a()
+	fmt.Fprint(h, i, n)
+	switch b := h.Sum64(); b % 16 {
+	case 0:
+		return math.NaN()
+	case 1:
+		return math.Inf(1)
+	case 2:
+		return math.Inf(-1)
+	case 3:
+		return math.Copysign(0, -1)
+	case 4:
+		return math.SmallestNonzeroFloat64
+	case 5, 6:
+		return float64(n)
+	case 7, 8, 9:
+		return float64(b>>40) / 1000
+	default:
+		if v := math.Float64frombits(b); !math.IsNaN(v) {
+			return v
+		}
+		return float64(b)
+	}
+}
+
+// present reports whether the i-th of the series that come and go is in the n-th
+// answer.
+func present(i, n int) bool { return (n/2+i)%3 != 0 }
+
+// exposed lists what is in the n-th answer, by the series as it is sent on.
+func exposed(n int) map[string]float64 {
+	m := map[string]float64{sent(sequence): float64(n)}
+	for i := range values {
+		m[sent("chaos_value", "i", strconv.Itoa(i))] = value(i, n)
+	}
+	for i := range phases {
+		if present(i, n) {
+			m[sent("chaos_phase", "i", strconv.Itoa(i))] = value(values+i, n)
+		}
+	}
+	return m
+}
+
+const instance = "chaos"
+
+// sent is a series with the labels that the program adds, as promtest writes it.
+func sent(name string, pairs ...string) string {
+	return labels.FromStrings(append(pairs, "__name__", name, "job", "docker", "instance", instance)...).String()
+}
+
+// target is scraped. Each answer has a number of its own, and lives is the
+// numbers that each life of the scraping process was given, in order: it is known
+// by the path that it asks for.
+type target struct {
+	*httptest.Server
+
+	mu     sync.Mutex
+	n      int
+	lives  map[string][]int
+	served chan struct{} // has one in it after an answer
+}
+
+func newTarget(t *testing.T) *target {
+	t.Helper()
+	s := &target{lives: map[string][]int{}, served: make(chan struct{}, 1)}
+	s.Server = httptest.NewServer(s)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *target) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	s.n++
+	n := s.n
+	s.lives[r.URL.Path] = append(s.lives[r.URL.Path], n)
+	s.mu.Unlock()
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	_, _ = io.WriteString(w, exposition(n))
+	select {
+	case s.served <- struct{}{}:
+	default:
+	}
+}
+
+// of are the numbers that this life was given.
+func (s *target) of(life string) []int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]int(nil), s.lives[life]...)
+}
+
+func exposition(n int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# HELP %s Number of the answer.\n# TYPE %[1]s counter\n%[1]s %d\n", sequence, n)
+	fmt.Fprint(&b, "# TYPE chaos_value gauge\n")
+	for i := range values {
+		fmt.Fprintf(&b, "chaos_value{i=\"%d\"} %s\n", i, strconv.FormatFloat(value(i, n), 'g', -1, 64))
+	}
+	fmt.Fprint(&b, "# TYPE chaos_phase gauge\n")
+	for i := range phases {
+		if present(i, n) {
+			fmt.Fprintf(&b, "chaos_phase{i=\"%d\"} %s\n", i, strconv.FormatFloat(value(values+i, n), 'g', -1, 64))
+		}
+	}
+	return b.String()
+}
