@@ -139,7 +139,7 @@ func (p *parse) slow(b []byte, f format) error {
 				return err
 			}
 			if f == formatText {
-				p.record.line(b, key, p.last.key)
+				p.record.line(b, key)
 			}
 		case textparse.EntryHistogram:
 			key, ts, h, fh := tp.Histogram()

@@ -43,7 +43,8 @@ type script struct {
 // record is what parse collects for a script while textparse reads a body.
 type record struct {
 	ok   bool
-	lits []string
+	lits []byte
+	lens []int32
 	end  int // behind the last line read
 	// cols has an item for each sample; direct says that it counts from 0 up.
 	cols       []int32
@@ -54,9 +55,7 @@ type record struct {
 }
 
 func (r *record) begin() {
-	clear(r.lits)
-	r.lits, r.cols = r.lits[:0], r.cols[:0]
-	*r = record{ok: true, lits: r.lits, cols: r.cols, direct: true, cpus: -1}
+	*r = record{ok: true, lits: r.lits[:0], lens: r.lens[:0], cols: r.cols[:0], direct: true, cpus: -1}
 }
 
 // skip notes a sample that is not part of the scrape, mark one that the scraper
@@ -74,7 +73,7 @@ func (r *record) mark(m marker) {
 
 // line notes a line of text: the bytes from the end of the line before up to the
 // end of the series' name and labels.
-func (r *record) line(b, key []byte, known string) {
+func (r *record) line(b, key []byte) {
 	if !r.ok {
 		return
 	}
@@ -85,15 +84,12 @@ func (r *record) line(b, key []byte, known string) {
 		r.ok = false
 		return
 	}
-	lit := known
-	if off != r.end {
-		lit = string(b[r.end:end])
-	}
+	r.lits = append(r.lits, b[r.end:end]...)
+	r.lens = append(r.lens, int32(end-r.end))
 	nl := bytes.IndexByte(b[end:], '\n')
 	if nl < 0 {
 		nl = len(b) - end
 	}
-	r.lits = append(r.lits, lit)
 	r.end = min(end+nl+1, len(b))
 }
 
@@ -117,7 +113,8 @@ func (r *record) compile(old *script, f format, b []byte, out *series.Scrape, st
 	s.cpus, s.engineInfo = r.cpus, r.engineInfo
 	switch f {
 	case formatText:
-		s.text.lits = append(s.text.lits[:0], r.lits...)
+		s.text.lits, r.lits = r.lits, s.text.lits
+		s.text.lens, r.lens = r.lens, s.text.lens
 		s.text.tail = string(b[r.end:])
 		s.pb = pbScript{}
 	case formatProtobuf:
@@ -223,17 +220,21 @@ func clampStart(st, t int64) int64 {
 
 // textScript is the shape of a body in the text format: for each sample the bytes
 // from the end of the line before it, comments included, to the end of its labels.
+// They lie one behind the other, as they are read; apart from each other they
+// would cost a cache miss each.
 type textScript struct {
-	lits []string
+	lits []byte
+	lens []int32
 	tail string
 }
 
 func (t *textScript) decode(b []byte, values []float64) bool {
-	for i, lit := range t.lits {
-		if len(b) <= len(lit) || string(b[:len(lit)]) != lit || b[len(lit)] != ' ' {
+	lits := t.lits
+	for i, n := range t.lens {
+		if len(b) <= int(n) || !bytes.Equal(b[:n], lits[:n]) || b[n] != ' ' {
 			return false
 		}
-		b = b[len(lit)+1:]
+		b, lits = b[n+1:], lits[n:]
 		nl := bytes.IndexByte(b, '\n')
 		if nl < 0 {
 			nl = len(b)
