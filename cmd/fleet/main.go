@@ -6,10 +6,16 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"io/fs"
 	"log"
+	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,19 +26,49 @@ import (
 func main() {
 	hosts := flag.Int("hosts", 10_000, "hosts in the fleet")
 	series := flag.Int("series", 450, "series a scrape")
-	out := flag.String("o", ".", "`directory` for the plots")
+	out := flag.String("o", ".", "`directory` for the plots; the table goes to its fleet.md, if there is one")
 	flag.Parse()
-	if err := run(*hosts, *series, *out); err != nil {
+	var table bytes.Buffer
+	if err := run(io.MultiWriter(os.Stdout, &table), *hosts, *series, *out); err != nil {
+		log.Fatal(err)
+	}
+	if err := insert(filepath.Join(*out, "fleet.md"), table.Bytes()); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(hosts, series int, out string) error {
+// million writes a large count.
+func million(n int) string {
+	if n == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f million", float64(n)/1e6)
+}
+
+// insert puts the table between the marks in the document.
+func insert(file string, table []byte) error {
+	doc, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	const begin, end = "<!-- simulation -->\n", "<!-- /simulation -->\n"
+	head, rest, ok := strings.Cut(string(doc), begin)
+	_, tail, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		return fmt.Errorf("%s: no %q and %q in it", file, strings.TrimSpace(begin), strings.TrimSpace(end))
+	}
+	return os.WriteFile(file, []byte(head+begin+"\n"+string(table)+"\n"+end+tail), 0o644)
+}
+
+func run(w io.Writer, hosts, series int, out string) error {
 	settings := fleetsim.Variants(series)
 	scenarios := fleetsim.Scenarios(hosts, series)
-	fmt.Printf("%d hosts, %d series each, one scrape every 15 s. Mean and peak in a second.\n\n", hosts, series)
-	fmt.Println("| scenario | settings | requests: mean | peak | ratio | samples: mean | peak | ratio | 429 answers' samples | last backlog gone |")
-	fmt.Println("|---|---|---|---|---|---|---|---|---|---|")
+	fmt.Fprintf(w, "%d hosts, %d series each, one scrape every 15 s; means and peaks of one second.\n\n", hosts, series)
+	fmt.Fprintln(w, "| scenario | settings | requests: mean | peak | ratio | samples: mean | peak | ratio | samples answered 429 | last backlog gone |")
+	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|")
 	for _, sc := range scenarios {
 		results := make([]fleetsim.Result, len(settings))
 		var g errgroup.Group
@@ -62,8 +98,8 @@ func run(hosts, series int, out string) error {
 			for _, x := range r.Seconds {
 				refused += x.Samples - x.Accepted
 			}
-			fmt.Printf("| %s | %s | %.0f | %d | %.2f | %.0f | %d | %.2f | %d | %s |\n", sc.Name, v.Name, s.MeanRequests, s.PeakRequests,
-				float64(s.PeakRequests)/s.MeanRequests, s.MeanSamples, s.PeakSamples, float64(s.PeakSamples)/s.MeanSamples, refused, gone)
+			fmt.Fprintf(w, "| %s | %s | %.0f | %d | %.2f | %.0f | %d | %.2f | %s | %s |\n", sc.Name, v.Name, s.MeanRequests, s.PeakRequests,
+				float64(s.PeakRequests)/s.MeanRequests, s.MeanSamples, s.PeakSamples, float64(s.PeakSamples)/s.MeanSamples, million(refused), gone)
 		}
 		if err := plotScenario(filepath.Join(out, "fleet-"+sc.File+".png"), sc, settings, results); err != nil {
 			return err
