@@ -14,7 +14,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/sirupsen/logrus"
 	logtest "github.com/sirupsen/logrus/hooks/test"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
@@ -316,7 +315,7 @@ func TestDamagedCursors(t *testing.T) {
 			if err := os.WriteFile(path, change(b), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			s = mustOpen(t, dir, Options{Log: logrus.New()})
+			s = mustOpen(t, dir, Options{})
 			c = mustClaim(t, s, "a")[0]
 			got := drain(t, c, Limits{})
 			for k, m := range want(all[3:]...) {

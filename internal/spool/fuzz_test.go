@@ -155,8 +155,7 @@ func FuzzRecovery(f *testing.F) {
 		if g.time > math.MaxInt64/2 {
 			return
 		}
-		sc := g.next()
-		mustAppend(t, s, sc)
+		mustAppend(t, s, engine(g.time+15_000, "id", 2))
 		var b series.Batch
 		for range 1000 {
 			if err := c.Read(&b, c.Position(), Limits{}); err != nil {

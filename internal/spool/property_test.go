@@ -3,12 +3,14 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -32,6 +34,9 @@ type machine struct {
 	model   map[*Cursor]*expected
 	// lossy: something may be lost, because there is a limit.
 	lossy bool
+	// faults are those of the disk; faulty is true while there is one.
+	faults *faults
+	faulty bool
 	// synced are the cursor file's bytes when they were last known to be on disk.
 	synced []byte
 }
@@ -69,6 +74,8 @@ func TestAnyOrderOfEvents(t *testing.T) {
 				m.o.MaxAge = 3 * segmentAge
 			}
 		}
+		m.faults = newFaults()
+		m.o.hook = m.faults.hook
 		m.open(t)
 		defer func() { crash(noop{}, m.s) }()
 		m.claim(t, []Endpoint{{"a", "http://a"}, {"b", "http://b"}})
@@ -90,6 +97,7 @@ func TestAnyOrderOfEvents(t *testing.T) {
 			"crash":     func(t *rapid.T) { m.reopen(t, true, false) },
 			"power cut": func(t *rapid.T) { m.reopen(t, true, true) },
 			"endpoints": m.endpoints,
+			"refused":   m.refused,
 			"":          m.check,
 		})
 		for _, c := range m.cursors {
@@ -172,7 +180,7 @@ func (m *machine) append(t *rapid.T, n int) {
 			slices.Reverse(sc.Starts)
 		}
 		p, err := m.s.Append(sc)
-		if err != nil {
+		if err != nil && !(m.faulty && errors.Is(err, ErrNotDurable)) {
 			t.Fatal(err)
 		}
 		if p.Scrape != uint64(seq) {
@@ -282,6 +290,25 @@ func (m *machine) drain(t *rapid.T, c *Cursor) {
 		m.ack(t, c)
 	}
 	t.Fatal("draining does not end")
+}
+
+// refused makes one kind of operation fail for a while, in which scrapes come and go.
+func (m *machine) refused(t *rapid.T) {
+	op := rapid.SampledFrom([]string{
+		opSegmentCreate, opSegmentWrite, opSegmentSync, opDirSync, opSegmentRemove, opSegmentTruncate, opCursorsWrite, opCursorsSync,
+	}).Draw(t, "operation")
+	m.faulty = true
+	m.faults.set(op, rapid.SampledFrom([]error{syscall.ENOSPC, syscall.EIO, errShort}).Draw(t, "error"))
+	for range rapid.IntRange(1, 4).Draw(t, "times") {
+		m.append(t, rapid.IntRange(1, 3).Draw(t, "n"))
+		c := m.any(t)
+		m.read(t, c)
+		m.begin(t, c)
+		m.ack(t, c)
+	}
+	m.faults.set(op, nil)
+	m.faulty = false
+	m.append(t, 1)
 }
 
 // reopen ends the spool, by Close, by kill -9 or by a power cut that takes what was

@@ -319,6 +319,7 @@ func (s *Spool) load(files []found, st *stored) error {
 			s.epoch++
 		}
 		g.epoch = s.epoch
+		s.total = max(s.total, g.cum)
 		s.segs = append(s.segs, g.segment)
 	}
 	if st.next > s.next || st.total > s.total {
