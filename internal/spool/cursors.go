@@ -166,6 +166,12 @@ func (c *cursorState) decode(r *slotReader) (next, total uint64) {
 	return next, total
 }
 
+// sound reports whether the counts of a cursor agree with one another.
+func (c *cursorState) sound() bool {
+	return c.created <= c.cum && c.lostFrom <= c.lostTo && (c.lost() == 0 || c.lostFrom >= c.cum) &&
+		c.tally.Sum() == c.cum-c.created+c.lost() && c.pos.Scrape > 0
+}
+
 // parseSlot checks a slot.
 func parseSlot(b []byte) (kind byte, generation uint64, r slotReader, err error) {
 	if len(b) < slotSize || string(b[:4]) != slotMagic ||
@@ -239,6 +245,10 @@ func parseCursors(b []byte) (stored, error) {
 		case kind == slotCursor && pair > 0:
 			c := &Cursor{pair: pair}
 			next, total := c.decode(&best)
+			if !c.sound() {
+				st.damaged++
+				continue
+			}
 			st.next, st.total = max(st.next, next, c.pos.Scrape), max(st.total, total, c.cum)
 			st.cursors = append(st.cursors, c)
 		}

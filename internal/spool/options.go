@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spool
+
+import (
+	"errors"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+// ErrNotDurable is wrapped by Append's error when the scrape could not be written
+// to disk and waits in the bounded memory ring instead. It will be sent all the
+// same; only a crash loses it.
+var ErrNotDurable = errors.New("the scrape is in memory only")
+
+// ErrLocked is wrapped by Open's error when another process has the directory.
+var ErrLocked = errors.New("another process uses this directory")
+
+// ErrHeld is wrapped by Read's error while the backlog of another instance waits
+// for the engine's identity.
+var ErrHeld = errors.New("the backlog was written under another instance and waits for the engine's identity")
+
+// ErrClosed is what a closed spool answers.
+var ErrClosed = errors.New("the spool is closed")
+
+// Options of a spool. The zero value of MaxBytes and MaxAge means no limit.
+type Options struct {
+	// MaxBytes caps what the spool takes on disk; the oldest segment goes first.
+	MaxBytes int64
+	// MaxAge drops segments whose newest scrape is older than that, seen from the
+	// newest of all.
+	MaxAge time.Duration
+	// RingBytes caps the memory ring that holds scrapes while the disk refuses
+	// them; 0 means 2 MiB.
+	RingBytes int
+	// Instance is the host's name in the series; a stored spool of another
+	// instance and another engine is set aside as foreign.
+	Instance string
+	// Log takes what an operator must know: damage, evictions, a refusing disk.
+	Log logrus.FieldLogger
+
+	// The rest is the tests': hook sees each file operation before it is made.
+	hook     func(op, path string) error
+	patience time.Duration
+	now      func() time.Time
+}
+
+// Endpoint names a claim to a cursor. URL carries no user info; a hash is stored.
+type Endpoint struct{ Name, URL string }
+
+// Limits bound one Read.
+type Limits struct {
+	// Scrapes and Samples are upper bounds, 0 for none. At least one sample is
+	// read if there is any.
+	Scrapes, Samples int
+	// Before, in milliseconds, ends the batch in front of the first scrape with
+	// that time or a later one, unless it would be the first of the batch. 0 for none.
+	Before int64
+}
+
+// Backlog is what waits beyond a cursor.
+type Backlog struct {
+	Scrapes, Samples uint64
+	// Bytes on disk from the cursor's segment on; shared with other cursors.
+	Bytes int64
+	// Oldest is the time of the oldest waiting scrape in milliseconds, 0 for none.
+	Oldest int64
+}
