@@ -43,6 +43,14 @@ what was lost and why, and the receivers' last words. Exit status 0 means health
 			run: runStatus,
 		},
 		{
+			name: "spool", args: "DIR", summary: "show what lies in a data directory",
+			help: `
+Reads every byte of the spool in a data directory and prints, for each endpoint,
+from when to when scrapes wait and how many, each segment, and damage if any. It
+changes nothing and works beside a running process. Exit status 1 means damage.`,
+			run: runSpool,
+		},
+		{
 			name: "version", summary: "print the version",
 			help: "Prints the version, the Go release it was built with and the platform.",
 			run:  runVersion,

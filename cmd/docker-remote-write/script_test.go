@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -20,7 +21,12 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
 		UpdateScripts: *update && os.Getenv("CI") != "true",
-		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"usage": usageFails},
+		Setup: func(e *testscript.Env) error {
+			golden, err := filepath.Abs("../../testdata/spool/v1")
+			e.Setenv("GOLDEN", golden)
+			return err
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"usage": usageFails},
 	})
 }
 
