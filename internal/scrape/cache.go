@@ -230,11 +230,15 @@ const (
 	restAbove = 4096
 )
 
-// rest counts a scrape that did without the cache.
-func (c *cache) rest() {
-	if c.idle++; c.idle == restAfter && len(c.raws) > restAbove {
-		c.raws, c.peak = map[string]*raw{}, 0
+// rest counts a scrape that did without the cache and reports whether it was so
+// many in a row.
+func (c *cache) rest() bool {
+	c.idle++
+	if c.idle != restAfter || len(c.raws) <= restAbove {
+		return false
 	}
+	c.raws, c.peak = map[string]*raw{}, 0
+	return true
 }
 
 // sweep forgets what this round did not see, after a good scrape with that many

@@ -121,7 +121,9 @@ func (s *Scraper) Scrape(ctx context.Context, now time.Time) (*series.Scrape, er
 		s.parse.script = nil
 	case s.parse.replayed:
 		s.commit()
-		s.cache.rest()
+		if s.cache.rest() {
+			s.parse.record = record{}
+		}
 		prev = nil
 	default:
 		s.commit()
