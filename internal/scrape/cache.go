@@ -66,8 +66,6 @@ type entry struct {
 	seen   uint64
 	// fresh until it was part of a scrape that was handed out.
 	fresh bool
-	// taken when the program itself came to send a series with these labels.
-	taken bool
 }
 
 // family is what the exposition says about a metric. It is immutable; a change
@@ -296,6 +294,23 @@ func (c *cache) rebuild() {
 		entries[k] = v
 	}
 	c.raws, c.entries, c.peak = raws, entries, len(raws)
+}
+
+// ours reports whether the program itself has come to send a series with the
+// labels of e, which is then for the program to end.
+func (c *cache) ours(e *entry) bool {
+	_, ok := c.reserved[e.series.Labels]
+	return ok
+}
+
+// take makes the raws of an entry that the program now sends itself forget it.
+func (c *cache) take(e *entry) {
+	delete(c.entries, e.series.Labels)
+	for _, r := range c.raws {
+		if r.entry == e {
+			r.entry = nil
+		}
+	}
 }
 
 func markerOf(name string) marker {

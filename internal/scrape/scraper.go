@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
@@ -135,7 +134,7 @@ func (s *Scraper) Scrape(ctx context.Context, now time.Time) (*series.Scrape, er
 	s.appendReport(err == nil, took)
 	s.appendOwn(err == nil)
 	for _, e := range prev {
-		if (err != nil || e.seen != s.cache.round) && !e.taken {
+		if (err != nil || e.seen != s.cache.round) && !s.cache.ours(e) {
 			s.add(e.series, staleMarker)
 		}
 	}
@@ -267,7 +266,7 @@ func (s *Scraper) dropTaken(first int, good bool) {
 		if _, known := s.cache.reserved[sr.Labels]; !known {
 			s.cache.reserved[sr.Labels] = struct{}{}
 			if e := s.cache.entries[sr.Labels]; e != nil {
-				s.cache.take(sr.Labels, e)
+				s.cache.take(e)
 				s.parse.script = nil
 				s.work.Clashes++
 				if good && e.seen == s.liveRound {
@@ -356,7 +355,7 @@ func (s *Scraper) End(now time.Time, down bool) *series.Scrape {
 	s.last = max(now.UnixMilli(), s.last+1)
 	s.out.Time = s.last
 	for _, e := range s.live {
-		if !e.taken {
+		if !s.cache.ours(e) {
 			s.add(e.series, staleMarker)
 		}
 	}
@@ -379,14 +378,3 @@ func (s *Scraper) End(now time.Time, down bool) *series.Scrape {
 
 // Close drops the idle connection to the target.
 func (s *Scraper) Close() { s.target.close() }
-
-// take makes the raws of an entry that the program now sends itself forget it.
-func (c *cache) take(ls labels.Labels, e *entry) {
-	e.taken = true
-	delete(c.entries, ls)
-	for _, r := range c.raws {
-		if r.entry == e {
-			r.entry = nil
-		}
-	}
-}
