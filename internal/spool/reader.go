@@ -60,6 +60,7 @@ func (r *reader) seek(v *segmentView, seq uint64) (ok bool, err error) {
 			return false, err
 		}
 		if f.seq >= v.limit {
+			r.sc.off = f.offset
 			return false, nil
 		}
 		r.passed = f.seq
@@ -148,7 +149,11 @@ func (s *Spool) locate(seq uint64) (p place, ok bool) {
 		}
 	}
 	if lo > 0 {
-		if v := s.view(lo - 1); seq < v.limit {
+		v := s.view(lo - 1)
+		if n := s.ring.entries; len(n) > 0 && n[0].seq > seq && n[0].seq < v.limit {
+			v.limit, v.cum = n[0].seq, n[0].cum
+		}
+		if seq < v.limit {
 			return place{view: v}, true
 		}
 	}

@@ -163,6 +163,9 @@ func Open(dir string, o Options) (*Spool, error) {
 // copied, its Series pointers are kept, or replaced by an older one that stands
 // for an equal series.
 func (s *Spool) Append(sc *series.Scrape) (series.Position, error) {
+	if n := len(sc.Series); len(sc.Values) != n || len(sc.Starts) != 0 && len(sc.Starts) != n {
+		return series.Position{}, fmt.Errorf("append a scrape: %d series, %d values, %d start timestamps", n, len(sc.Values), len(sc.Starts))
+	}
 	s.mu.Lock()
 	if s.closing {
 		s.mu.Unlock()
@@ -182,7 +185,12 @@ func (s *Spool) Append(sc *series.Scrape) (series.Position, error) {
 	for i := range e.histograms {
 		e.histograms[i].Series = s.intern.lookup(e.histograms[i].Series, true)
 	}
-	e.exemplars = append(e.exemplars[:0], sc.Exemplars...)
+	e.exemplars = e.exemplars[:0]
+	for _, x := range sc.Exemplars {
+		if x.Index >= 0 && x.Index < sc.Len() {
+			e.exemplars = append(e.exemplars, x)
+		}
+	}
 	s.next++
 	s.total += uint64(e.len())
 	s.lastTime = sc.Time

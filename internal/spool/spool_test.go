@@ -77,3 +77,24 @@ func TestReopen(t *testing.T) {
 	}
 	same(t, got, want(all[:len(all)-10]...))
 }
+
+func TestImpossibleScrape(t *testing.T) {
+	s := mustOpen(t, memoryDir(t), Options{})
+	c := mustClaim(t, s, "a")[0]
+	g := newTarget(3)
+	for name, change := range map[string]func(*series.Scrape){
+		"a value too few":           func(sc *series.Scrape) { sc.Values = sc.Values[1:] },
+		"a start timestamp too few": func(sc *series.Scrape) { sc.Starts = []int64{1, 2} },
+	} {
+		sc := g.next()
+		change(sc)
+		if _, err := s.Append(sc); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	sc := g.next()
+	sc.Exemplars = []series.Exemplar{{Index: 3}, {Index: -1}}
+	mustAppend(t, s, sc)
+	same(t, drain(t, c, Limits{}), want(sc))
+	balanced(t, c)
+}
