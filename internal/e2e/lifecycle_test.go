@@ -187,6 +187,7 @@ func TestPluginKilledWhileEngineIsDown(t *testing.T) {
 // TestBacklogSurvives: what waits on disk outlives every way in which the plugin
 // can end, and arrives once the receiver takes it.
 func TestBacklogSurvives(t *testing.T) {
+	t.Parallel()
 	p, r := living(t, engine.Options{})
 	r.some()
 	outage := time.Now()
@@ -223,6 +224,7 @@ func TestBacklogSurvives(t *testing.T) {
 // TestFrozenPlugin: a plugin that does not answer at all is the engine's worst
 // case; it is here so that the bounds of the others mean something.
 func TestFrozenPlugin(t *testing.T) {
+	t.Parallel()
 	p, _ := living(t, engine.Options{})
 	if err := syscall.Kill(p.pid(), syscall.SIGSTOP); err != nil {
 		t.Fatal(err)

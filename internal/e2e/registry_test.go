@@ -48,6 +48,7 @@ func later(t *testing.T) string {
 // TestInstallAndUpgrade goes the way of a user with a registry: install with
 // settings, an upgrade while a backlog waits, a new setting, and back again.
 func TestInstallAndUpgrade(t *testing.T) {
+	t.Parallel()
 	registry := server(t, engine.Registry, "docker-registry")
 	e := ownEngine(t, engine.Options{})
 	r := newReceiver(t, promtest.Options{})
@@ -71,6 +72,7 @@ func TestInstallAndUpgrade(t *testing.T) {
 	labelled(event)
 	r.some()
 
+	var windows []window
 	upgrade := func(what, tag string, settings ...string) {
 		t.Helper()
 		r.setFault(refuseAll(503))
@@ -89,7 +91,8 @@ func TestInstallAndUpgrade(t *testing.T) {
 		if got, err := p.PluginID(t.Context(), "rw"); got != id || err != nil {
 			t.Errorf("the id changed from %s to %s, %v", id, got, err)
 		}
-		r.noLoss(interval, window{off, time.UnixMilli(r.up(1, on).T)})
+		windows = append(windows, window{off, time.UnixMilli(r.up(1, on).T)})
+		r.noLoss(interval, windows...)
 	}
 	upgrade("upgrade", "v2", "NEW_SETTING=x")
 	if got := p.docker("plugin", "inspect", "--format", "{{.Settings.Env}}", "rw"); !strings.Contains(got, "NEW_SETTING=x") {
