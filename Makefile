@@ -25,6 +25,9 @@ export DEMO_SECONDS
 TEST_LOOPS ?= 1
 export TEST_LOOPS
 
+SOAK ?= 30m
+SOAK_LOOPS ?= 100
+
 # What `make bench` runs, and how often, for benchstat to compare.
 BENCH ?= .
 BENCH_COUNT ?= 6
@@ -79,14 +82,15 @@ unit: ## the tests that need no engine, with the race detector
 e2e: ## the tests on a real engine and real receivers, as root
 	$(gotestsum) -race -timeout 15m -count=1 ./internal/e2e/...
 
-soak: ## the random loops of the tests at length
-	TEST_LOOPS=100 $(gotestsum) -race -timeout 4h -count=1 ./...
+soak: build ## 30 minutes of outages and restarts at a hundred times the normal rate, then the random tests at length [SOAK=, SOAK_LOOPS=]
+	$(GO) run ./cmd/soak -length $(SOAK)
+	TEST_LOOPS=$(SOAK_LOOPS) $(gotestsum) -race -timeout 4h -count=1 ./...
 
 bench: ## Go benchmarks of each step, for benchstat [BENCH=regexp, BENCH_COUNT=]
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime 100ms -count $(BENCH_COUNT) -timeout 10m ./internal/...
 
-bench-peers: deps build ## this program beside Prometheus and vmagent, 15 minutes [PROMETHEUS=, VMAGENT=]
-	$(GO) run ./cmd/bench-peers -o build/bench-peers.md
+bench-peers: deps build ## this program beside Prometheus and vmagent, 15 minutes [PROMETHEUS=, VMAGENT=, DOC=docs/performance.md]
+	$(GO) run ./cmd/bench-peers -doc '$(DOC)'
 
 fleet: ## plot a simulated fleet of 10,000 hosts into docs/
 	$(GO) run ./cmd/fleet -o docs

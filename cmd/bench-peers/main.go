@@ -6,7 +6,7 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -26,7 +26,7 @@ import (
 
 type options struct {
 	ours, prometheus, vmagent string
-	archive, out, dir         string
+	archive, doc, dir         string
 	only                      string
 	quick                     bool
 }
@@ -37,7 +37,7 @@ func main() {
 	flag.StringVar(&o.prometheus, "prometheus", env("PROMETHEUS", ".cache/packages/prometheus/usr/bin/prometheus"), "Prometheus `program`; $PROMETHEUS")
 	flag.StringVar(&o.vmagent, "vmagent", env("VMAGENT", ".cache/packages/victoria-metrics/usr/bin/vmagent"), "vmagent `program`; $VMAGENT")
 	flag.StringVar(&o.archive, "captures", "testdata/captures/v20.10-sequence-60x1s.tar.xz", "`archive` of recorded scrapes")
-	flag.StringVar(&o.out, "o", "", "write the tables to this `file` too")
+	flag.StringVar(&o.doc, "doc", "", "put the tables between the marks in this `file` too")
 	flag.StringVar(&o.dir, "dir", "", "keep data and logs in this `directory` (default: a temporary one)")
 	flag.StringVar(&o.only, "only", "", "comma-separated parts: engine, large, bars, linear, drain (default: all)")
 	flag.BoolVar(&o.quick, "quick", false, "short phases, to see that everything works; the figures are worth little")
@@ -75,17 +75,18 @@ func run(ctx context.Context, o options) error {
 		}
 		*p = abs
 	}
-	w := io.Writer(os.Stdout)
-	if o.out != "" {
-		f, err := os.Create(o.out)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		b := bufio.NewWriter(f)
-		defer b.Flush()
-		w = io.MultiWriter(w, b)
+	var table bytes.Buffer
+	if err := measure(ctx, io.MultiWriter(os.Stdout, &table), o); err != nil {
+		return err
 	}
+	if o.doc == "" {
+		return nil
+	}
+	return bench.Insert(o.doc, "figures", table.Bytes())
+}
+
+// measure runs all parts and writes their tables to w.
+func measure(ctx context.Context, w io.Writer, o options) error {
 	ours, err := agents.Ours(o.ours)
 	if err != nil {
 		return err

@@ -7,19 +7,17 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"log"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/docker-remote-write/docker-remote-write/internal/bench"
 	"github.com/docker-remote-write/docker-remote-write/internal/fleetsim"
 )
 
@@ -32,8 +30,11 @@ func main() {
 	if err := run(io.MultiWriter(os.Stdout, &table), *hosts, *series, *out); err != nil {
 		log.Fatal(err)
 	}
-	if err := insert(filepath.Join(*out, "fleet.md"), table.Bytes()); err != nil {
-		log.Fatal(err)
+	doc := filepath.Join(*out, "fleet.md")
+	if _, err := os.Stat(doc); err == nil {
+		if err := bench.Insert(doc, "simulation", table.Bytes()); err != nil {
+			log.Fatal(err)
+		}
 	}
 }
 
@@ -43,24 +44,6 @@ func million(n int) string {
 		return "-"
 	}
 	return fmt.Sprintf("%.0f million", float64(n)/1e6)
-}
-
-// insert puts the table between the marks in the document.
-func insert(file string, table []byte) error {
-	doc, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	const begin, end = "<!-- simulation -->\n", "<!-- /simulation -->\n"
-	head, rest, ok := strings.Cut(string(doc), begin)
-	_, tail, closed := strings.Cut(rest, end)
-	if !ok || !closed {
-		return fmt.Errorf("%s: no %q and %q in it", file, strings.TrimSpace(begin), strings.TrimSpace(end))
-	}
-	return os.WriteFile(file, []byte(head+begin+"\n"+string(table)+"\n"+end+tail), 0o644)
 }
 
 func run(w io.Writer, hosts, series int, out string) error {

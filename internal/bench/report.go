@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -32,6 +33,23 @@ func Machine() string {
 		kernel = "Linux " + unix.ByteSliceToString(u.Release[:])
 	}
 	return fmt.Sprintf("%d × %s, %s, %s, %s", runtime.NumCPU(), cpu, kernel, runtime.Version(), time.Now().UTC().Format(time.DateOnly))
+}
+
+// Insert puts text between the lines <!-- name --> and <!-- /name --> of a document,
+// in place of what is there.
+func Insert(file, name string, text []byte) error {
+	doc, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	begin, end := "<!-- "+name+" -->\n", "<!-- /"+name+" -->\n"
+	head, rest, ok := strings.Cut(string(doc), begin)
+	_, tail, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		return fmt.Errorf("%s: the lines %q and %q are not in it", file, strings.TrimSpace(begin), strings.TrimSpace(end))
+	}
+	text = append(bytes.TrimSpace(text), '\n', '\n')
+	return os.WriteFile(file, []byte(head+begin+"\n"+string(text)+end+tail), 0o644)
 }
 
 // Table writes the agents' results side by side as Markdown, the first agent's
