@@ -206,6 +206,10 @@ func (s *Sender) again(r *request, a *answer, now time.Time) {
 	if a.status == 0 && !a.sent {
 		return
 	}
+	// A gateway may say so of what is stored by now.
+	if s.tried.Before(r.to) {
+		s.tried = r.to
+	}
 	s.turn.fails++
 	switch {
 	case s.turn.doubt:

@@ -51,13 +51,15 @@ func (s *Sender) step(ctx context.Context) {
 }
 
 // doubt notes what may be at the receiver beyond to, the end of the request that is
-// about to leave: a larger one was, and its answer was lost or a refusal that is
-// being looked into scrape by scrape. If the process ends now, the next one must
+// about to leave: a larger one was, and its answer was lost, a gateway's, or a
+// refusal that is being looked into scrape by scrape. If the process ends now, the next one must
 // know where such scrapes end, or it would merge them with new ones.
 func (s *Sender) doubt(to series.Position) error {
 	end := s.resent
-	if end.Before(s.aside.until) {
-		end = s.aside.until
+	for _, p := range [2]series.Position{s.aside.until, s.tried} {
+		if end.Before(p) {
+			end = p
+		}
 	}
 	if !to.Before(end) {
 		return nil
@@ -180,6 +182,9 @@ func (s *Sender) limits(pos series.Position, p Protocol) (lim spool.Limits) {
 	}
 	if pos.Before(s.resent) {
 		s.endAt(&lim, pos, s.resent)
+	}
+	if pos.Before(s.tried) {
+		s.endAt(&lim, pos, s.tried)
 	}
 	return lim
 }

@@ -59,3 +59,50 @@ func TestEndAmongResent(t *testing.T) {
 		})
 	}
 }
+
+// TestStoredAndDenied: a gateway answers 504 for requests that the receiver stores.
+// They become smaller, and the parts do not end where the first one did; none of
+// them may hold scrapes of it together with new ones.
+func TestStoredAndDenied(t *testing.T) {
+	for _, p := range []Protocol{V1, V2} {
+		for stored := 2; stored <= 40; stored++ {
+			t.Run(fmt.Sprint(p, " ", stored), func(t *testing.T) {
+				var r *receiver
+				deny := 0
+				r = newReceiver(t, func(n int, g *got) reply {
+					for _, p := range g.Points {
+						if r.stored[p] > 0 && deny == 0 {
+							return reply{Status: 400}
+						}
+					}
+					if deny > 0 {
+						if deny == NarrowAfter {
+							r.store(g)
+						}
+						deny--
+						return reply{Status: 504}
+					}
+					return ok(g)
+				})
+				q := newQueue(t, 4)
+				o := fast(t, r.URL+"/write")
+				o.Protocol = p
+				s := sender(t, o, q)
+				q.fill(t, 1)
+				drainAll(t, s, q, 2)
+				q.fill(t, stored)
+				deny = NarrowAfter
+				for range NarrowAfter {
+					s.step(t.Context())
+				}
+				q.fill(t, 30)
+				drainAll(t, s, q, 200)
+				q.complete(t, r, nil)
+				q.balanced(t)
+				if n := q.c.Tally().Delivered; n != 4*31 {
+					t.Errorf("%d samples counted as delivered, want those that were not refused, %d", n, 4*31)
+				}
+			})
+		}
+	}
+}

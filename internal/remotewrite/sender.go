@@ -51,6 +51,7 @@ type Sender struct {
 
 	resent   series.Position // what lies before it may be at the receiver already
 	exact    bool            // the next request ends there, as it did before a restart
+	tried    series.Position // a request that ended there was answered with no more than "not now"
 	refusing bool
 	accepted bool // something was, since the last refusal
 	pace     time.Duration
