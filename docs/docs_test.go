@@ -10,6 +10,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/config"
+	"github.com/docker-remote-write/docker-remote-write/internal/telemetry"
 )
 
 // documents are those for users: each of their code blocks is either executed or
@@ -98,7 +101,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 func anchors(text string) map[string]bool {
 	all := map[string]bool{}
 	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
-		h := strings.ToLower(regexp.MustCompile("[^\\w\\- ]").ReplaceAllString(m[1], ""))
+		h := strings.ToLower(regexp.MustCompile(`[^\w\- ]`).ReplaceAllString(m[1], ""))
 		all[strings.ReplaceAll(h, " ", "-")] = true
 	}
 	return all
@@ -146,5 +149,69 @@ func TestClaimsNameTheirTests(t *testing.T) {
 	}
 	if rows < 10 {
 		t.Errorf("the threat model has %d claims", rows)
+	}
+}
+
+// What the documents call a setting, a metric or an alert is one.
+func TestNamesExist(t *testing.T) {
+	settings := map[string]bool{"STATE_DIRECTORY": true}
+	for _, n := range config.Names() {
+		settings[n] = true
+	}
+	metrics := map[string]bool{}
+	for _, m := range telemetry.Metrics() {
+		metrics[m.Name] = true
+	}
+	rules, err := os.ReadFile("../dashboards/alerts.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alerts := map[string]bool{}
+	for _, m := range regexp.MustCompile(`alert: (\w+)`).FindAllStringSubmatch(string(rules), -1) {
+		alerts[m[1]] = true
+	}
+	counts := make([]int, 3)
+	for file, text := range documents(t) {
+		for i, c := range []struct {
+			pattern string
+			known   map[string]bool
+		}{
+			{`\b(?:REMOTE_WRITE|SCRAPE|SPOOL|MAX|MIN|BATCH|METRICS|STATUS|SELF|EXTERNAL|CONFIG|DATA|LOG)_[A-Z_]*[A-Z]\b`, settings},
+			{`\bdocker_remote_write_\w*\w`, metrics},
+			{`\bDocker(?:Engine|Container|Health|RemoteWrite)\w+`, alerts},
+		} {
+			for _, name := range regexp.MustCompile(c.pattern).FindAllString(text, -1) {
+				counts[i]++
+				if !c.known[name] && name != "docker_remote_write_" {
+					t.Errorf("%s names %s, which does not exist", file, name)
+				}
+			}
+		}
+	}
+	if counts[0] < 50 || counts[1] < 20 || counts[2] < 5 {
+		t.Errorf("only %d settings, metrics and alerts were found", counts)
+	}
+}
+
+// Entry blocks are make targets.
+func TestEntriesAreTargets(t *testing.T) {
+	makefile, err := os.ReadFile("../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := 0
+	for file, text := range documents(t) {
+		for _, m := range regexp.MustCompile("(?s)<!-- entry -->\n```sh\n(.*?)```").FindAllStringSubmatch(text, -1) {
+			for _, line := range strings.Split(strings.TrimSpace(m[1]), "\n") {
+				entries++
+				target, ok := strings.CutPrefix(line, "make ")
+				if target, _, _ = strings.Cut(target, " "); !ok || !strings.Contains("\n"+string(makefile), "\n"+target+":") {
+					t.Errorf("%s: %q is no target of the Makefile", file, line)
+				}
+			}
+		}
+	}
+	if entries == 0 {
+		t.Error("there are no entry blocks")
 	}
 }
