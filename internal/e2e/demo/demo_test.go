@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -175,9 +174,12 @@ func snapshot(t *testing.T, ctx context.Context, e *engine.Engine) engine.Snapsh
 		kind, id := strings.TrimSuffix(x, filepath.Base(x)), filepath.Base(x)
 		if strings.HasPrefix(kind, "plugin sockets ") {
 			// All engines share that directory: what another one still has is not ours.
-			others, _ := filepath.Glob(filepath.Join(os.TempDir(), "drw-engine-*/data/plugins", id))
-			_, err := os.Stat("/var/lib/docker/plugins/" + id)
-			return len(others) > 0 || err == nil
+			for _, root := range []string{os.TempDir() + "/drw-engine-*/data", os.TempDir() + "/*/*/drw-engine-*/data", "/var/lib/docker"} {
+				if others, _ := filepath.Glob(filepath.Join(root, "plugins", id)); len(others) > 0 {
+					return true
+				}
+			}
+			return false
 		}
 		for _, kind := range []string{"plugin ", "container ", "image "} {
 			if strings.HasPrefix(x, kind) && e != nil {
@@ -202,6 +204,7 @@ func marked(marker string) []string {
 }
 
 func TestFullRunTwice(t *testing.T) {
+	t.Parallel()
 	e := privateEngine(t)
 	before := snapshot(t, t.Context(), e)
 	version, err := e.Version(t.Context())
@@ -209,7 +212,7 @@ func TestFullRunTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		r := start(t, e, 12)
+		r := start(t, e, 8)
 		if err := r.end(); err != nil {
 			t.Errorf("%v:\n%s", err, r.output())
 		}
@@ -223,43 +226,52 @@ func TestFullRunTwice(t *testing.T) {
 }
 
 func TestSignals(t *testing.T) {
-	e := privateEngine(t)
-	before := snapshot(t, t.Context(), e)
+	t.Parallel()
 	for _, stage := range []struct{ name, reached string }{
 		{"build", "demo: compiling"},
 		{"enable", "demo: creating and enabling the plugin"},
 		{"view", "  1 s | "},
 	} {
-		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
-			t.Run(fmt.Sprintf("%s %s", stage.name, sig), func(t *testing.T) {
-				r := start(t, e, 4)
-				r.reach(stage.reached)
-				// A signal that is repeated must not cut the removal short.
-				for range 3 {
-					if err := syscall.Kill(-r.cmd.Process.Pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
-						t.Fatal(err)
-					}
-					time.Sleep(100 * time.Millisecond)
-				}
-				err := r.end()
-				var exit *exec.ExitError
-				if !errors.As(err, &exit) {
-					t.Errorf("make ended with %v", err)
-				}
-				r.nothingLeft(t.Context(), e, before)
-			})
-		}
+		t.Run(stage.name, func(t *testing.T) {
+			t.Parallel()
+			e := privateEngine(t)
+			before := snapshot(t, t.Context(), e)
+			for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+				t.Run(sig.String(), func(t *testing.T) { interrupt(t, e, before, stage.reached, sig) })
+			}
+		})
 	}
+}
+
+// interrupt sends a demo's process group a signal once it has got somewhere.
+func interrupt(t *testing.T, e *engine.Engine, before engine.Snapshot, reached string, sig syscall.Signal) {
+	r := start(t, e, 4)
+	r.reach(reached)
+	// A signal that is repeated must not cut the removal short.
+	for range 3 {
+		if err := syscall.Kill(-r.cmd.Process.Pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	err := r.end()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		t.Errorf("make ended with %v", err)
+	}
+	r.nothingLeft(t.Context(), e, before)
 }
 
 // TestWithoutAnEngine hides the machine's engine, so that the demo starts one.
 func TestWithoutAnEngine(t *testing.T) {
+	t.Parallel()
 	if err := engine.Missing(); err != nil {
 		t.Skip(err)
 	}
 	if os.Getenv("DOCKER_HOST") != "" {
 		t.Skip("DOCKER_HOST is set")
 	}
+	before := snapshot(t, t.Context(), nil)
 	hide := `for s in /run/docker.sock /var/run/docker.sock; do [ ! -e $s ] || mount --bind /dev/null $s; done; exec make demo`
 	r := start(t, nil, 4, "unshare", "--mount", "sh", "-c", hide)
 	if err := r.end(); err != nil {
@@ -268,11 +280,12 @@ func TestWithoutAnEngine(t *testing.T) {
 	if !strings.Contains(r.output(), "removed: the private engine") {
 		t.Errorf("it used another engine:\n%s", r.output())
 	}
-	r.nothingLeft(t.Context(), nil, snapshot(t, t.Context(), nil))
+	r.nothingLeft(t.Context(), nil, before)
 }
 
 // TestOutputCut closes the reading end of the demo's output while it runs.
 func TestOutputCut(t *testing.T) {
+	t.Parallel()
 	e := privateEngine(t)
 	before := snapshot(t, t.Context(), e)
 	r := start(t, e, 4, "sh", "-c", "make demo 2>&1 | head -n 6")
