@@ -72,7 +72,9 @@ func Fleet(series int) Settings {
 // Scenario is what happens to the fleet, in time since the start.
 type Scenario struct {
 	Hosts, Series int
-	Length        time.Duration
+	// Length of the run; with UntilRecovered it may be shorter.
+	Length         time.Duration
+	UntilRecovered bool
 	// The receiver refuses connections from DownFrom for Down.
 	DownFrom, Down time.Duration
 	// Every engine stops and starts again, one after the other from RestartFrom on,
@@ -165,13 +167,16 @@ func Run(set Settings, sc Scenario) Result {
 	second := int64(0)
 	for len(s.q.e) > 0 {
 		e := s.q.pop()
-		if e.at >= end {
+		if e.at >= end || sc.UntilRecovered && s.res.Recovered > 0 && e.at/1000 > second {
 			break
 		}
 		for ; second < e.at/1000; second++ {
 			s.res.Seconds[second].Backlog = s.backlog
 		}
 		s.handle(e)
+	}
+	if sc.UntilRecovered && s.res.Recovered > 0 {
+		s.res.Seconds = s.res.Seconds[:second+1]
 	}
 	for ; second < int64(len(s.res.Seconds)); second++ {
 		s.res.Seconds[second].Backlog = s.backlog

@@ -19,6 +19,7 @@ func scenario(t *testing.T, file string, hosts int) Named {
 	t.Helper()
 	for _, n := range Scenarios(hosts, series) {
 		if n.File == file {
+			n.UntilRecovered = true
 			return n
 		}
 	}
@@ -28,20 +29,21 @@ func scenario(t *testing.T, file string, hosts int) Named {
 
 // The promise to who runs the receiver of a fleet.
 func TestTheReturnOfAReceiver(t *testing.T) {
-	sc := scenario(t, "outage", fleet)
 	inStep := Defaults()
 	inStep.InStep = true
 	for _, tc := range []struct {
 		name              string
+		hosts             int
 		settings          Settings
 		requests, samples float64 // the most, as multiples of the mean; 0 for no promise
 		least             float64 // requests, so that the test is seen to be able to fail
 	}{
-		{"defaults", Defaults(), 3, 0, 1},
-		{"fleet settings", Fleet(series), 3, 3, 1},
-		{"no phase, no stretch", inStep, 0, 0, 30},
+		{"defaults", fleet, Defaults(), 3, 0, 1},
+		{"fleet settings", fleet, Fleet(series), 3, 3, 1},
+		{"no phase, no stretch", fleet / 10, inStep, 0, 0, 30},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			sc := scenario(t, "outage", tc.hosts)
 			r := Run(tc.settings, sc.Scenario)
 			if r.Recovered == 0 {
 				t.Fatal("the backlog is not gone at the end")
@@ -58,7 +60,7 @@ func TestTheReturnOfAReceiver(t *testing.T) {
 			if requests < tc.least {
 				t.Errorf("no more than %.2f times the mean: the measure is broken", requests)
 			}
-			live := float64(fleet*series) / tc.settings.ScrapeInterval.Seconds()
+			live := float64(tc.hosts*series) / tc.settings.ScrapeInterval.Seconds()
 			if math.Abs(s.MeanSamples-live) > live/100 {
 				t.Errorf("mean of %.0f samples a second, %.0f are scraped", s.MeanSamples, live)
 			}
