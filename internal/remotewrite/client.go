@@ -5,12 +5,7 @@ package remotewrite
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -19,7 +14,6 @@ import (
 	"time"
 
 	promconfig "github.com/prometheus/common/config"
-	"golang.org/x/oauth2"
 )
 
 // client makes attempts: one POST each, over one connection that is kept.
@@ -123,12 +117,6 @@ type answer struct {
 // arrived.
 func (a *answer) lost() bool { return a.status == 0 && a.sent }
 
-// localError wraps an error that has its cause on this side.
-type localError struct{ err error }
-
-func (e *localError) Error() string { return e.err.Error() }
-func (e *localError) Unwrap() error { return e.err }
-
 // attempt sends one request and reads the answer, within the timeout.
 func (c *client) attempt(ctx context.Context, p Protocol, body []byte) (a answer) {
 	began := time.Now()
@@ -150,7 +138,7 @@ func (c *client) attempt(ctx context.Context, p Protocol, body []byte) (a answer
 		}
 	}
 	if err != nil {
-		a.sent = connected.Load()
+		a.sent = connected.Load() && !aboutCertificate(err)
 		a.local = !a.sent && isLocal(err)
 		a.text = c.redact.error(describe(ctx, err, c.timeout))
 		return a
@@ -216,55 +204,4 @@ func drain(res *http.Response, cancel func()) {
 	defer t.Stop()
 	io.CopyN(io.Discard, res.Body, 64<<10)
 	res.Body.Close()
-}
-
-// isLocal reports whether an error before there was a connection comes from
-// credentials or certificates rather than from the network.
-func isLocal(err error) bool {
-	var (
-		own     *localError
-		file    *fs.PathError
-		token   *oauth2.RetrieveError
-		cert    *tls.CertificateVerificationError
-		unknown x509.UnknownAuthorityError
-		invalid x509.CertificateInvalidError
-		host    x509.HostnameError
-		alert   tls.AlertError
-		record  tls.RecordHeaderError
-	)
-	return errors.As(err, &own) || errors.As(err, &file) || errors.As(err, &token) || errors.As(err, &cert) ||
-		errors.As(err, &unknown) || errors.As(err, &invalid) || errors.As(err, &host) ||
-		errors.As(err, &alert) || errors.As(err, &record)
-}
-
-// describe says what an error means for whoever has to act on it.
-func describe(ctx context.Context, err error, timeout time.Duration) error {
-	var (
-		unknown x509.UnknownAuthorityError
-		invalid x509.CertificateInvalidError
-		host    x509.HostnameError
-		alert   tls.AlertError
-		record  tls.RecordHeaderError
-		outer   *url.Error
-	)
-	if errors.As(err, &outer) {
-		err = outer.Err // it would show the URL with its query
-	}
-	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("no answer within %s: %w", timeout, err)
-	case errors.As(err, &unknown):
-		return fmt.Errorf("the receiver's certificate is signed by an unknown authority, a CA of your own must be set: %w", err)
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return fmt.Errorf("the receiver's certificate has expired or is not valid yet: %w", err)
-	case errors.As(err, &host):
-		return fmt.Errorf("the receiver's certificate is for another name: %w", err)
-	case errors.As(err, &alert) && alert == 116:
-		return fmt.Errorf("the receiver demands a client certificate: %w", err)
-	case errors.As(err, &alert):
-		return fmt.Errorf("the receiver refused the TLS handshake, which may mean our client certificate: %w", err)
-	case errors.As(err, &record):
-		return fmt.Errorf("the receiver does not speak TLS on this port: %w", err)
-	}
-	return err
 }

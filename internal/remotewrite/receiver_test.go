@@ -351,5 +351,7 @@ func drainAll(t testing.TB, s *Sender, q *queue, most int) {
 		}
 		s.step(t.Context())
 	}
-	t.Fatalf("after %d steps there still waits %+v", most, q.c.Backlog())
+	if q.c.Backlog().Samples > 0 {
+		t.Fatalf("after %d steps there still waits %+v: %s", most, q.c.Backlog(), s.Status().LastError)
+	}
 }

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package remotewrite
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// localError wraps an error that has its cause on this side.
+type localError struct{ err error }
+
+func (e *localError) Error() string { return e.err.Error() }
+func (e *localError) Unwrap() error { return e.err }
+
+// isLocal reports whether an error before there was a connection comes from
+// credentials or certificates rather than from the network.
+func isLocal(err error) bool {
+	var (
+		own     *localError
+		file    *fs.PathError
+		token   *oauth2.RetrieveError
+		cert    *tls.CertificateVerificationError
+		unknown x509.UnknownAuthorityError
+		invalid x509.CertificateInvalidError
+		host    x509.HostnameError
+		record  tls.RecordHeaderError
+	)
+	return aboutCertificate(err) || errors.As(err, &own) || errors.As(err, &file) || errors.As(err, &token) || errors.As(err, &cert) ||
+		errors.As(err, &unknown) || errors.As(err, &invalid) || errors.As(err, &host) ||
+		errors.As(err, &record)
+}
+
+// describe says what an error means for whoever has to act on it.
+func describe(ctx context.Context, err error, timeout time.Duration) error {
+	var (
+		unknown x509.UnknownAuthorityError
+		invalid x509.CertificateInvalidError
+		host    x509.HostnameError
+		record  tls.RecordHeaderError
+		outer   *url.Error
+	)
+	if errors.As(err, &outer) {
+		err = outer.Err // it would show the URL with its query
+	}
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("no answer within %s: %w", timeout, err)
+	case errors.As(err, &unknown):
+		return fmt.Errorf("the receiver's certificate is signed by an unknown authority, a CA of your own must be set: %w", err)
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return fmt.Errorf("the receiver's certificate has expired or is not valid yet: %w", err)
+	case errors.As(err, &host):
+		return fmt.Errorf("the receiver's certificate is for another name: %w", err)
+	case remoteAlert(err) == alertCertificateRequired:
+		return fmt.Errorf("the receiver demands a client certificate: %w", err)
+	case aboutCertificate(err):
+		return fmt.Errorf("the receiver does not accept our client certificate: %w", err)
+	case errors.As(err, &record):
+		return fmt.Errorf("the receiver does not speak TLS on this port: %w", err)
+	}
+	return err
+}
+
+// Alerts that speak of certificates (RFC 8446, section 6).
+const (
+	alertBadCertificate      tls.AlertError = 42
+	alertUnsupportedCert     tls.AlertError = 43
+	alertRevoked             tls.AlertError = 44
+	alertExpired             tls.AlertError = 45
+	alertUnknownCertificate  tls.AlertError = 46
+	alertUnknownCA           tls.AlertError = 48
+	alertAccessDenied        tls.AlertError = 49
+	alertCertificateRequired tls.AlertError = 116
+)
+
+// remoteAlert is the TLS alert that the other side ended the connection with, 0 if
+// it was none of the above. crypto/tls keeps the number to itself; its text is the
+// same as that of the exported type.
+func remoteAlert(err error) tls.AlertError {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "remote error" || op.Err == nil {
+		return 0
+	}
+	for _, a := range []tls.AlertError{
+		alertCertificateRequired, alertBadCertificate, alertUnsupportedCert, alertRevoked,
+		alertExpired, alertUnknownCertificate, alertUnknownCA, alertAccessDenied,
+	} {
+		if op.Err.Error() == a.Error() {
+			return a
+		}
+	}
+	return 0
+}
+
+// aboutCertificate reports whether the other side did not like our certificate.
+// With TLS 1.3 it says so only after the request has left; it has not read it.
+func aboutCertificate(err error) bool { return remoteAlert(err) != 0 }
