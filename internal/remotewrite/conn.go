@@ -25,6 +25,7 @@ type conns struct {
 	mu       sync.Mutex
 	open     map[*conn]struct{}
 	received int
+	over     bool // the attempt is: what is dialed now is of no use
 }
 
 func newConns(timeout time.Duration) *conns {
@@ -38,22 +39,28 @@ func (s *conns) dial(ctx context.Context, network, addr string) (net.Conn, error
 	}
 	k := &conn{Conn: c, all: s}
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		c.Close()
+		return nil, context.DeadlineExceeded
+	}
 	s.open[k] = struct{}{}
-	s.mu.Unlock()
 	return k, nil
 }
 
 // begin starts the count of an attempt.
 func (s *conns) begin() {
 	s.mu.Lock()
-	s.received = 0
+	s.received, s.over = 0, false
 	s.mu.Unlock()
 }
 
-// abort closes all connections. It ends what does not follow the context of the
-// attempt: the request for an OAuth2 token does not.
+// abort closes all connections and lets none be made until the next attempt. It
+// ends what does not follow the context of the attempt: the requests for an OAuth2
+// token do not, and there may be two of them.
 func (s *conns) abort() {
 	s.mu.Lock()
+	s.over = true
 	open := s.open
 	s.open = make(map[*conn]struct{})
 	s.mu.Unlock()

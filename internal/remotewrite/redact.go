@@ -108,8 +108,15 @@ func (r *redactor) error(err error) string {
 // shown; for a redirect its target without the query.
 func (r *redactor) response(res *http.Response, from *url.URL) string {
 	rep, longest := r.replacer(res.Request)
-	// Far enough that no secret is cut where the text ends.
-	body, _ := io.ReadAll(io.LimitReader(res.Body, int64(shownBytes+min(longest, 64<<10))))
+	longest = min(longest, 64<<10)
+	limit := 2*shownBytes + longest
+	raw, _ := io.ReadAll(io.LimitReader(res.Body, int64(limit)))
+	body := rep.Replace(string(raw))
+	if len(raw) == limit {
+		// A secret that the end cuts in two is not recognized: what may be the
+		// first part of one is left out.
+		body = body[:max(len(body)-longest, 0)]
+	}
 	text := escape(rep.Replace(strings.TrimSpace(res.Status)))
 	if res.StatusCode >= 300 && res.StatusCode <= 399 {
 		if to, err := from.Parse(res.Header.Get("Location")); err == nil && res.Header.Get("Location") != "" {
@@ -117,7 +124,7 @@ func (r *redactor) response(res *http.Response, from *url.URL) string {
 		}
 		return text
 	}
-	if b := strings.TrimSpace(rep.Replace(string(body))); b != "" {
+	if b := strings.TrimSpace(body); b != "" {
 		text += ": " + b
 	}
 	return escape(text)
