@@ -41,6 +41,7 @@ type point struct {
 type got struct {
 	Proto   Protocol
 	Header  http.Header
+	From    string // the connection
 	Raw     int
 	Body    []byte
 	Points  []point
@@ -170,7 +171,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, err.Error(), 500)
 		return
 	}
-	g.Header = req.Header.Clone()
+	g.Header, g.From = req.Header.Clone(), req.RemoteAddr
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.all = append(r.all, g)
