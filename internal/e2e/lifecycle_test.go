@@ -196,19 +196,18 @@ func TestBacklogSurvives(t *testing.T) {
 		begin := time.Now()
 		eventually(t, "scrapes to queue", func() bool { return time.Since(begin) > time.Duration(n)*interval })
 	}
-	type gap struct{ from, to time.Time }
 	queued(3)
-	k := gap{from: time.Now()}
+	k := window{from: time.Now()}
 	p.kill()
 	eventually(t, "the plugin to be back", func() bool { return p.pid() != 0 })
 	queued(3)
 	k.to = time.Now()
-	d := gap{from: time.Now()}
+	d := window{from: time.Now()}
 	p.disable()
 	p.enable()
 	d.to = time.Now().Add(interval)
 	queued(3)
-	s := gap{from: time.Now()}
+	s := window{from: time.Now()}
 	p.Stop()
 	p.engineUp()
 	s.to = time.Now().Add(interval)
@@ -218,7 +217,7 @@ func TestBacklogSurvives(t *testing.T) {
 	r.up(1, mended)
 	tell(t, "an outage of %v, with a crash, a disable and an engine stop in it: first new sample %v after its end",
 		mended.Sub(outage).Round(time.Second), time.Since(mended).Round(time.Millisecond))
-	r.noLoss(interval, window{k.from, k.from.Add(3 * interval)}, window{d.from, d.to}, window{s.from, s.to})
+	r.noLoss(interval, window{k.from, k.from.Add(3 * interval)}, d, s)
 }
 
 // TestFrozenPlugin: a plugin that does not answer at all is the engine's worst

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
@@ -198,7 +199,7 @@ func TestEmbeddedPrometheus(t *testing.T) {
 
 func nameOf(symbols []string, refs []uint32) string {
 	for i := 0; i+1 < len(refs); i += 2 {
-		if symbols[refs[i]] == labels.MetricName {
+		if symbols[refs[i]] == model.MetricNameLabel {
 			return symbols[refs[i+1]]
 		}
 	}
