@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -82,12 +83,16 @@ func (d *demo) show(ctx context.Context) error {
 }
 
 func (d *demo) findEngine(ctx context.Context) error {
+	host := os.Getenv("DOCKER_HOST")
+	if host != "" && !strings.HasPrefix(host, "unix://") {
+		return fmt.Errorf("DOCKER_HOST %s: the demo's receiver listens on loopback, so an engine of this machine is wanted, as unix:///path", host)
+	}
 	e, err := engine.Local(ctx)
 	if err == nil {
 		d.engine = e
 		return nil
 	}
-	if host := os.Getenv("DOCKER_HOST"); host != "" {
+	if host != "" {
 		return fmt.Errorf("the engine that DOCKER_HOST names, %s, does not answer: %w", host, err)
 	}
 	if missing := engine.Missing(); missing != nil {

@@ -164,3 +164,10 @@ func TestNothingReceived(t *testing.T) {
 		}
 	}
 }
+
+func TestRemoteEngine(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "tcp://192.0.2.1:2375")
+	if err := new(demo).findEngine(t.Context()); err == nil || !strings.Contains(err.Error(), "DOCKER_HOST tcp://192.0.2.1:2375") {
+		t.Error(err)
+	}
+}
