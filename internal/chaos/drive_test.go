@@ -29,7 +29,6 @@ type drive struct {
 	t      *testing.T
 	binary string
 	dir    string
-	base   int64
 	args   []string
 	width  int
 
@@ -39,14 +38,16 @@ type drive struct {
 	books *endpoint // after the last life
 }
 
-// newDrive numbers scrapes from one day ago on.
+// base is the time of the first scrape: the last one of a long test lies in the
+// past, too.
+var base = time.Now().Add(-8 * 24 * time.Hour).UnixMilli()
+
 func newDrive(t *testing.T, url string, width int, args ...string) *drive {
 	t.Helper()
 	d := &drive{
 		t: t, binary: program(t, driver), dir: filepath.Join(t.TempDir(), "data"), width: width, torn: map[int]bool{},
-		base: time.Now().Add(-48 * time.Hour).Truncate(time.Second).UnixMilli(),
 	}
-	d.args = append([]string{"-dir", d.dir, "-url", url, "-base", strconv.FormatInt(d.base, 10), "-series", strconv.Itoa(width)}, args...)
+	d.args = append([]string{"-dir", d.dir, "-url", url, "-base", strconv.FormatInt(base, 10), "-series", strconv.Itoa(width)}, args...)
 	if err := os.Mkdir(d.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +175,7 @@ func (d *drive) content(got promtest.Content, without func(name string, at int64
 			continue
 		}
 		for i, name := range names {
-			at := load.At(d.base, n)
+			at := load.At(base, n)
 			if without == nil || !without(name, at) {
 				want[name] = append(want[name], promtest.Sample{T: at, V: load.Value(i, n)})
 			}
