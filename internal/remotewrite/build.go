@@ -40,6 +40,10 @@ func (s *Sender) step(ctx context.Context) {
 		s.req = nil // evicted before it was in flight
 		return
 	}
+	if r.newest >= time.Now().Add(maxAhead).UnixMilli() {
+		s.req = nil // the clock was set back while it waited to be sent again
+		return
+	}
 	a := s.client.attempt(ctx, r.proto, r.body)
 	if a.lost() && s.resent.Before(r.to) {
 		s.resent = r.to

@@ -206,7 +206,7 @@ func (s *Sender) wait(ctx context.Context, toFlush bool) bool {
 		case <-ctx.Done():
 		case <-s.cursor.Changed():
 		case <-fired:
-			s.slept(now)
+			s.slept(time.Since(now), time.Now().Round(0).Sub(now.Round(0)))
 		case f := <-s.flushes:
 			s.endFlush(context.Canceled)
 			s.flushing = f
@@ -254,12 +254,10 @@ func (s *Sender) due(now time.Time) (at time.Time, any bool) {
 // such care, the next scrape ends it.
 const maxSleep = time.Second
 
-// slept ends waiting that the wall clock says is over although the monotonic one
-// stood still. now is when the sleep began.
-func (s *Sender) slept(now time.Time) {
-	awake := time.Since(now)
-	passed := time.Now().Round(0).Sub(now.Round(0))
-	if gone := passed - awake; gone > maxSleep {
+// slept ends waiting that the wall clock says is over although the monotonic one,
+// which has counted awake, stood still in between.
+func (s *Sender) slept(awake, byClock time.Duration) {
+	if gone := byClock - awake; gone > maxSleep {
 		s.retryAt = s.retryAt.Add(-gone)
 		s.arrived = s.arrived.Add(-gone)
 	}

@@ -412,6 +412,54 @@ func TestClockNotSet(t *testing.T) {
 	})
 }
 
+// TestClockSetBack: a request that waits to be sent again is looked at anew when
+// the clock was set back in between.
+func TestClockSetBack(t *testing.T) {
+	at2026(t, func(t *testing.T) {
+		v := newVirtual(func(n int, g *got) reply {
+			if n == 0 {
+				return reply{Status: 503}
+			}
+			return ok(g)
+		})
+		q := newQueue(t, 4)
+		q.fill(t, 1)
+		s, err := New(usual(t), q.c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.client.rt = v
+		s.step(t.Context())
+		// What is in the request does not change, its distance to the clock does.
+		s.req.newest = time.Now().Add(maxAhead).UnixMilli()
+		s.step(t.Context())
+		if len(v.all) != 1 || s.req != nil {
+			t.Errorf("%d requests were sent, %v is to be sent again", len(v.all), s.req)
+		}
+		s.step(t.Context())
+		q.complete(t, &v.receiver, nil)
+		q.balanced(t)
+	})
+}
+
+// TestSuspended: what the machine slept through counts as waited, what the clock
+// was set back does not prolong a wait.
+func TestSuspended(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct{ awake, byClock, gone time.Duration }{
+		{time.Second, time.Second, 0},
+		{time.Second, 8 * time.Hour, 8*time.Hour - time.Second},
+		{time.Second, -8 * time.Hour, 0},
+		{time.Second, 1500 * time.Millisecond, 0},
+	} {
+		s := Sender{retryAt: now, arrived: now}
+		s.slept(c.awake, c.byClock)
+		if got := now.Sub(s.retryAt); got != c.gone || !s.arrived.Equal(s.retryAt) {
+			t.Errorf("awake %s, by the clock %s: %s counted, want %s", c.awake, c.byClock, got, c.gone)
+		}
+	}
+}
+
 // TestFlushIsBounded: a flush skips an endpoint that backs off, and ends with its
 // context where a receiver hangs.
 func TestFlushIsBounded(t *testing.T) {
