@@ -24,6 +24,8 @@ type storm struct {
 	left int     // requests until the weather changes
 	bad  float64 // share of the requests that something happens to
 	past map[string]int
+	// understood: 2.0 is not answered like by a receiver that does not know it.
+	understood bool
 }
 
 func (s *storm) fault(r *http.Request) faultproxy.Fault {
@@ -59,7 +61,7 @@ func (s *storm) fault(r *http.Request) faultproxy.Fault {
 		what, f = "redirected", faultproxy.Status([]int{307, 308}[s.rnd.IntN(2)], "")
 		f.Header.Set("Location", "/api/v1/write?followed")
 	case 17:
-		if two {
+		if two && !s.understood {
 			what, f = "not understood", faultproxy.Status([]int{415, 415, 200, 204}[s.rnd.IntN(4)], "")
 		}
 	default:
