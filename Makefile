@@ -43,7 +43,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 deps: ## set up what is missing on this machine, saying so first
-	scripts/deps base servers chromium
+	scripts/deps base servers chromium qemu-user
 
 demo: ## see the plugin at work in the local engine, or in a private one; removes all it made [DEMO_SECONDS=30]
 	scripts/demo '$(LDFLAGS)'
