@@ -79,6 +79,7 @@ func linkedModules(t *testing.T) []module {
 				Module *struct {
 					Path, Version, Dir string
 					Main               bool
+					Replace            *struct{ Version string }
 				}
 			}
 			if err := dec.Decode(&p); errors.Is(err, io.EOF) {
@@ -86,7 +87,8 @@ func linkedModules(t *testing.T) []module {
 			} else if err != nil {
 				t.Fatal(err)
 			}
-			if p.Module != nil && !p.Module.Main {
+			// What is replaced by a directory, which has no version, is the project's own.
+			if p.Module != nil && !p.Module.Main && (p.Module.Replace == nil || p.Module.Replace.Version != "") {
 				seen[p.Module.Path] = module{p.Module.Path, p.Module.Version, p.Module.Dir}
 			}
 		}
