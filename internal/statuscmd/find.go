@@ -89,11 +89,15 @@ func (p *places) find() ([]Forwarder, error) {
 	}
 	found = append(found, p.processes()...)
 	slices.SortStableFunc(found, func(a, b Forwarder) int { return strings.Compare(a.Name, b.Name) })
-	err = errors.Join(errs...)
+	return found, explain(errors.Join(errs...))
+}
+
+// explain says what to do about directories that only root may list.
+func explain(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
-		err = fmt.Errorf("%w: run this as root", err)
+		return fmt.Errorf("%w: run this as root", err)
 	}
-	return found, err
+	return err
 }
 
 func (p *places) pluginSocket(id string) string {

@@ -105,7 +105,7 @@ func Status(args []string, stdout, stderr io.Writer) int {
 		enc := json.NewEncoder(stdout)
 		enc.SetIndent("", "  ")
 		_ = enc.Encode(r)
-	} else {
+	} else if len(found) > 0 || err == nil {
 		newPrinter(stdout).report(&r)
 	}
 	if err != nil {

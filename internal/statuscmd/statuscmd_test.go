@@ -5,7 +5,9 @@ package statuscmd
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -221,6 +223,20 @@ func TestRunProcess(t *testing.T) {
 	serve(t, ul, s)
 	if code, out, _ := h.status(); code != Healthy || !strings.Contains(out, "run on host-1: healthy") {
 		t.Errorf("by DATA_DIR: %d\n%s", code, out)
+	}
+}
+
+// TestNotRoot: where the engine's directories cannot be read, nothing is said to be missing.
+func TestNotRoot(t *testing.T) {
+	h := newHost(t)
+	h.write(h.root+"/plugins", "a file, which cannot be listed either")
+	code, out, errs := h.status()
+	if code != Unhealthy || out != "" || !strings.Contains(errs, "plugins") {
+		t.Errorf("exit %d, %q, %q", code, out, errs)
+	}
+	err := fmt.Errorf("open: %w", fs.ErrPermission)
+	if got := explain(err); !errors.Is(got, fs.ErrPermission) || !strings.Contains(got.Error(), "run this as root") {
+		t.Errorf("%v", got)
 	}
 }
 
