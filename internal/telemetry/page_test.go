@@ -106,7 +106,7 @@ func TestPageInABrowserDuringAnOutageAndAfter(t *testing.T) {
 	srv.Start()
 	defer srv.Close()
 
-	text := chromium(t, srv.URL, os.Getenv("STATUS_PAGE_PNG")) // docs/status-page.png is made so
+	text := chromium(t, srv.URL, os.Getenv("STATUS_PAGE_PNG"))
 	for _, want := range []string{
 		"Needs attention", "host-1", `503 Service Unavailable: <script>document.title="pwned"</script>`,
 		"48 scrapes wait, the oldest for 11 min; next attempt in 31 s", "19 failed attempts in a row",
