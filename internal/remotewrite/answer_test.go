@@ -9,8 +9,11 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/sirupsen/logrus"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
@@ -322,6 +325,24 @@ func fellBack(t *testing.T, s *Sender) {
 func notFellBack(t *testing.T, s *Sender) {
 	if l := s.o.Memory.get(s.key); l.FellBack != 0 {
 		t.Errorf("1.0 is the choice: %+v", l)
+	}
+}
+
+// TestQuietNegotiation: finding out the protocol is no failure in the log, and what
+// is found is said once.
+func TestQuietNegotiation(t *testing.T) {
+	r := newReceiver(t, func(n int, g *got) reply { return reply{Status: 204} }) // as VictoriaMetrics does
+	q := newQueue(t, 4)
+	o := fast(t, r.URL)
+	l, log := logged()
+	l.SetLevel(logrus.InfoLevel)
+	o.Log = l
+	s := sender(t, o, q)
+	q.fill(t, 5)
+	drainAll(t, s, q, 5)
+	q.complete(t, r, nil)
+	if got := log.String(); strings.Contains(got, "level=warning") || strings.Count(got, "1.0 is used") != 1 || strings.Count(got, "\n") != 1 {
+		t.Errorf("log: %s", got)
 	}
 }
 

@@ -49,6 +49,10 @@ func (n *notices) attempt(s *Sender, r *request, a *answer, v verdict, now time.
 	l := s.log().WithFields(logrus.Fields{
 		"protocol": r.proto.String(), "status": a.status, "samples": r.samples, "error": a.text, "verdict": v.String(),
 	})
+	if v == otherProtocol || v == tryV1 {
+		l.Debug("remote write is tried in the other protocol")
+		return
+	}
 	fresh := n.failing.IsZero() || v != n.verdict || a.status != n.status
 	if n.failing.IsZero() {
 		n.failing = now
