@@ -87,7 +87,7 @@ soak: build ## 30 minutes of outages and restarts at a hundred times the normal 
 	TEST_LOOPS=$(SOAK_LOOPS) $(gotestsum) -race -timeout 4h -count=1 ./...
 
 bench: ## Go benchmarks of each step, for benchstat [BENCH=regexp, BENCH_COUNT=]
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime 100ms -count $(BENCH_COUNT) -timeout 10m ./internal/...
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime 100ms -count $(BENCH_COUNT) -timeout 10m $$(grep -rl '^func Benchmark' --include=*_test.go internal | xargs dirname | sort -u | sed 's,^,./,')
 
 bench-peers: deps build ## this program beside Prometheus and vmagent, 15 minutes [PROMETHEUS=, VMAGENT=, DOC=docs/performance.md]
 	$(GO) run ./cmd/bench-peers -doc '$(DOC)'
