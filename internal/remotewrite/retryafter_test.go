@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package remotewrite
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/series"
+)
+
+// TestQuietNegotiation: finding out the protocol is no failure in the log, and what
+// is found is said once.
+func TestQuietNegotiation(t *testing.T) {
+	r := newReceiver(t, func(n int, g *got) reply { return reply{Status: 204} }) // as VictoriaMetrics does
+	q := newQueue(t, 4)
+	o := fast(t, r.URL)
+	l, log := logged()
+	l.SetLevel(logrus.InfoLevel)
+	o.Log = l
+	s := sender(t, o, q)
+	q.fill(t, 5)
+	drainAll(t, s, q, 5)
+	q.complete(t, r, nil)
+	if got := log.String(); strings.Contains(got, "level=warning") || strings.Count(got, "1.0 is used") != 1 || strings.Count(got, "\n") != 1 {
+		t.Errorf("log: %s", got)
+	}
+}
+
+// Test413 halves a request until it fits, keeps the size, and lets it grow back.
+func Test413(t *testing.T) {
+	for _, p := range []Protocol{V2, V1} {
+		t.Run(p.String(), func(t *testing.T) {
+			limit := 100 << 10
+			r := newReceiver(t, func(n int, g *got) reply {
+				if g.Raw > limit {
+					return reply{Status: 413}
+				}
+				return ok(g)
+			})
+			q := newQueue(t, 400)
+			o := fast(t, r.URL)
+			o.Protocol, o.MaxSamples, o.MaxBytes, o.Memory = p, 40_000, 160<<10, new(Memory)
+			if err := o.Memory.put(memoryKey(o.URL), learned{V1: true, V2: true}); err != nil {
+				t.Fatal(err)
+			}
+			s := sender(t, o, q)
+			q.fill(t, 60)
+			drainAll(t, s, q, 100)
+			q.complete(t, r, nil)
+			learnedSize := s.Status().RequestSize
+			if learnedSize == 0 || learnedSize > limit {
+				t.Errorf("learned %d, the receiver takes %d", learnedSize, limit)
+			}
+			if got := o.Memory.get(memoryKey(o.URL)).MaxBytes; got != learnedSize {
+				t.Errorf("the URL's learned size is %d, the status shows %d", got, learnedSize)
+			}
+			// What it takes to grow back: accepted requests of that size.
+			small, full := &request{raw: 10}, &request{raw: learnedSize}
+			for n := 0; s.learned.MaxBytes != 0; n++ {
+				s.grow(small, time.Now())
+				if full.raw = s.learned.MaxBytes; n > 10*growAfter {
+					t.Fatalf("after %d full requests the size is still %d", n, s.learned.MaxBytes)
+				}
+				s.grow(full, time.Now())
+			}
+		})
+	}
+}
+
+// TestTooLarge drops what is refused as too large although it is small.
+func TestTooLarge(t *testing.T) {
+	r := newReceiver(t, func(n int, g *got) reply { return reply{Status: 413} })
+	q := newQueue(t, 400)
+	o := fast(t, r.URL)
+	o.MaxSamples = 10_000
+	s := sender(t, o, q)
+	q.fill(t, 3)
+	drainAll(t, s, q, 100)
+	if n := q.c.Tally().Lost[series.TooLarge]; n != 1200 {
+		t.Errorf("%d counted too_large, want 1200", n)
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	date := now.Add(-time.Hour) // the receiver's clock is slow
+	for _, c := range []struct {
+		value, date string
+		want        time.Duration
+	}{
+		{"", "", 0},
+		{"7", "", 7 * time.Second},
+		{" 7 ", "", 7 * time.Second},
+		{"007", "", 7 * time.Second},
+		{"0", "", 0},
+		{"300", "", 5 * time.Minute},
+		{"301", "", 5 * time.Minute},
+		{"99999999999999999999999999", "", 5 * time.Minute},
+		{"9223372037", "", 5 * time.Minute},
+		{"-7", "", 0},
+		{"+7", "", 0},
+		{"7.5", "", 0},
+		{"7s", "", 0},
+		{"soon", "", 0},
+		{"0x10", "", 0},
+		{now.Add(20 * time.Second).Format(http.TimeFormat), "", 20 * time.Second},
+		{now.Add(-20 * time.Second).Format(http.TimeFormat), "", 0},
+		{now.Add(20 * time.Hour).Format(http.TimeFormat), "", 5 * time.Minute},
+		{date.Add(30 * time.Second).Format(http.TimeFormat), date.Format(http.TimeFormat), 30 * time.Second},
+		{date.Add(30 * time.Second).Format(time.RFC850), date.Format(http.TimeFormat), 30 * time.Second},
+		{date.Add(30 * time.Second).Format(time.ANSIC), "never", 0},
+		{now.Add(30 * time.Second).Format(time.RFC3339), "", 0},
+	} {
+		h := http.Header{"Retry-After": {c.value}, "Date": {c.date}}
+		if got := RetryAfter(h, now); got != c.want {
+			t.Errorf("Retry-After %q, Date %q: %s, want %s", c.value, c.date, got, c.want)
+		}
+	}
+}
+
+// TestRetryAfterIsHeeded sends each status that may carry one.
+func TestRetryAfterIsHeeded(t *testing.T) {
+	for _, c := range []struct {
+		status    int
+		after     string
+		low, high time.Duration
+	}{
+		{429, "20", 20 * time.Second, 24 * time.Second},
+		{429, "4000", 5 * time.Minute, 6 * time.Minute},
+		{429, "nonsense", time.Millisecond, 2 * time.Millisecond},
+		{429, "0", time.Millisecond, 2 * time.Millisecond},
+		{503, "20", 20 * time.Second, 24 * time.Second},
+		{503, "-1", time.Millisecond, 2 * time.Millisecond},
+		{500, "20", time.Millisecond, 2 * time.Millisecond},
+		{408, "20", time.Millisecond, 2 * time.Millisecond},
+	} {
+		t.Run(strconv.Itoa(c.status)+" "+c.after, func(t *testing.T) {
+			target, _ := wire(t, func(int, *got) string {
+				return statusLine(c.status, "Retry-After: "+c.after+"\r\n")
+			})
+			q := newQueue(t, 4)
+			s := sender(t, fast(t, target), q)
+			q.fill(t, 1)
+			before := time.Now()
+			s.step(t.Context())
+			after := time.Now()
+			next := s.Status().NextAttempt
+			if next.Before(before.Add(c.low)) || next.After(after.Add(c.high)) {
+				t.Errorf("next attempt after %s, want between %s and %s", next.Sub(before), c.low, c.high)
+			}
+			s.client.close()
+		})
+	}
+}
