@@ -32,12 +32,17 @@ SOAK_LOOPS ?= 100
 BENCH ?= .
 BENCH_COUNT ?= 6
 
+# How long `make fuzz` spends on each target.
+FUZZ_TIME ?= 1m
+# The release of golang.org/x/vuln that `make vuln` runs; it is no dependency of the module.
+GOVULNCHECK ?= v1.9.0
+
 STAGES = $(CURDIR)/build/stages
 stage = STAGES=$(STAGES) scripts/stage
 gotestsum = $(GO) tool gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo build plugin push release test lint unit e2e soak bench bench-peers fleet clean
+.PHONY: help deps demo build plugin push release test lint unit e2e soak bench bench-peers fleet fuzz vuln clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -94,6 +99,13 @@ bench-peers: deps build ## this program beside Prometheus and vmagent, 15 minute
 
 fleet: ## plot a simulated fleet of 10,000 hosts into docs/
 	$(GO) run ./cmd/fleet -o docs
+
+fuzz: ## every fuzz target in turn, a minute each; what they find lands in testdata/fuzz [FUZZ_TIME=1m]
+	scripts/fuzz '$(FUZZ_TIME)'
+
+vuln: ## known vulnerabilities in what the program calls; asks the database on the internet
+	@echo 'govulncheck reads https://vuln.go.dev: without the internet it fails, and says nothing of the code'
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK) ./...
 
 clean: ## remove what was built; what deps downloaded stays in .cache
 	rm -rf build dist
