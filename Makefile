@@ -85,7 +85,7 @@ unit: ## the tests that need no engine, with the race detector
 	$(gotestsum) -race -timeout 10m $$($(GO) list ./... | grep -v /internal/e2e)
 
 e2e: ## the tests on a real engine and real receivers, as root
-	$(gotestsum) -race -timeout 15m -count=1 ./internal/e2e/...
+	$(gotestsum) -race -timeout 15m -count=1 -parallel 4 ./internal/e2e/...
 
 soak: build ## 30 minutes of outages and restarts at a hundred times the normal rate, then the random tests at length [SOAK=, SOAK_LOOPS=]
 	$(GO) run ./cmd/soak -length $(SOAK)

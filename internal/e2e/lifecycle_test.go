@@ -57,6 +57,7 @@ func (r *receiver) ended() bool {
 }
 
 func TestDisableSetEnable(t *testing.T) {
+	t.Parallel()
 	p, r := living(t, engine.Options{})
 	r.some()
 	event := time.Now()
@@ -78,6 +79,7 @@ func TestDisableSetEnable(t *testing.T) {
 }
 
 func TestEngineStopAndStart(t *testing.T) {
+	t.Parallel()
 	p, r := living(t, engine.Options{})
 	r.some()
 	event := time.Now()
@@ -100,6 +102,7 @@ func TestEngineStopAndStart(t *testing.T) {
 }
 
 func TestEngineKilled(t *testing.T) {
+	t.Parallel()
 	p, r := living(t, engine.Options{})
 	r.some()
 	event := time.Now()
@@ -145,10 +148,12 @@ func testLiveRestore(t *testing.T, what string, down func(*plugin)) {
 }
 
 func TestLiveRestoreStop(t *testing.T) {
+	t.Parallel()
 	testLiveRestore(t, "engine stop and start", func(p *plugin) { p.Stop() })
 }
 
 func TestLiveRestoreKill(t *testing.T) {
+	t.Parallel()
 	testLiveRestore(t, "engine kill -9 and start", func(p *plugin) { p.Kill() })
 }
 
@@ -170,6 +175,7 @@ func TestPluginKilledTenTimes(t *testing.T) {
 }
 
 func TestPluginKilledWhileEngineIsDown(t *testing.T) {
+	t.Parallel()
 	p, r := living(t, engine.Options{})
 	r.some()
 	event := time.Now()

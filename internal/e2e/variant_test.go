@@ -14,6 +14,7 @@ import (
 // protocol's document has. What a crash does to it is the engine's doing: it is
 // printed, not asserted.
 func TestPropagatedRunDocker(t *testing.T) {
+	t.Parallel()
 	e := ownEngine(t, engine.Options{})
 	r := newReceiver(t, promtest.Options{})
 	p := createFrom(t, e, assemble(t, binary, "/run/docker"), "REMOTE_WRITE_URL="+r.WriteURL(), "SCRAPE_INTERVAL=1s")
