@@ -47,6 +47,9 @@ func (p *pipeline) scrapeState(s *telemetry.ScrapeState) {
 		return
 	}
 	st := p.scraper.Stats()
+	if s.Running {
+		s.Waiting = st.Waiting
+	}
 	s.Last = st.LastScrape
 	s.LastSuccess = st.LastSuccess
 	if !st.Up {

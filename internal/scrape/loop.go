@@ -162,7 +162,7 @@ func (l *Loop) sleep(ctx context.Context, next time.Time) (time.Time, error) {
 			return now, nil
 		case behind > jitter && !waiting:
 			waiting = true
-			l.s.bump(func(st *Stats) { st.ClockWaits++ })
+			l.s.bump(func(st *Stats) { st.ClockWaits++; st.Waiting = "the clock was set back: scrapes wait for it" })
 			l.log.WithField("by", behind.Round(time.Millisecond).String()).Warn("the clock was set back: scrapes wait for it")
 		}
 		if err := l.pause(ctx, next, now); err != nil {
@@ -201,6 +201,7 @@ func (l *Loop) awaitClock(ctx context.Context) error {
 	}
 	l.log.WithFields(logrus.Fields{"clock": l.now().UTC().Format(time.RFC3339), "at_most": clockWait.String()}).
 		Warn("the clock is not set: scraping waits for it")
+	l.s.bump(func(st *Stats) { st.Waiting = "the clock is not set: scraping waits for it" })
 	began := time.Now()
 	tick := time.NewTicker(step)
 	defer tick.Stop()

@@ -252,6 +252,9 @@ func TestLoopUnsetClock(t *testing.T) {
 				if times, _ := c.seen(); len(times) != 0 {
 					t.Fatalf("scraped at %v", times)
 				}
+				if w := c.s.Stats().Waiting; !strings.Contains(w, "clock") {
+					t.Errorf("waiting for %q", w)
+				}
 				want := 5*time.Minute + time.Second
 				if set {
 					c.offset.Store(right)
@@ -260,6 +263,9 @@ func TestLoopUnsetClock(t *testing.T) {
 				time.Sleep(want)
 				if times, _ := c.seen(); len(times) == 0 {
 					t.Error("scraping has not begun")
+				}
+				if w := c.s.Stats().Waiting; w != "" {
+					t.Errorf("scraped, and still waiting for %q", w)
 				}
 			})
 		})

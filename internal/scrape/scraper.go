@@ -311,7 +311,10 @@ func (s *Scraper) count(o Outcome, now time.Time, took time.Duration, f format, 
 	defer s.mu.Unlock()
 	st := &s.stats
 	st.Outcomes[o]++
-	st.Duration, st.LastScrape, st.Up = took, now, err == nil
+	st.Duration, st.LastScrape, st.Up, st.Waiting = took, now, err == nil, ""
+	if o == HeldBack {
+		st.Waiting = "the engine is still starting"
+	}
 	st.TimestampsIgnored += s.work.TimestampsIgnored
 	st.Renamed += s.work.Renamed
 	st.Duplicates += s.work.Duplicates

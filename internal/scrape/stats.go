@@ -20,6 +20,9 @@ type Stats struct {
 	LastSuccess   time.Time
 	LastError     string
 	LastErrorTime time.Time
+	// Waiting is why there is no scrape although the loop runs: a booting engine or
+	// a wrong clock. It is empty from the next attempt on.
+	Waiting string
 	// Up is whether the last attempt succeeded, Format what it was answered in.
 	Up     bool
 	Format string
