@@ -11,6 +11,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -32,7 +33,10 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/internal/spool"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: names.dial}
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds waiting for what must happen.
 const patience = 60 * time.Second

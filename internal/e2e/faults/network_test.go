@@ -59,8 +59,7 @@ func TestEveryScrapeArrives(t *testing.T) {
 	}
 }
 
-// TestReceiverAway closes the listener: the connection is refused, as when the
-// name leads nowhere.
+// TestReceiverAway closes the listener: the connection is refused.
 func TestReceiverAway(t *testing.T) {
 	for _, proto := range protocols {
 		t.Run(proto.String(), func(t *testing.T) {
