@@ -38,6 +38,7 @@ FUZZ_TIME ?= 1m
 GOVULNCHECK ?= v1.9.0
 
 STAGES = $(CURDIR)/build/stages
+export E2E_SAYS = $(CURDIR)/build/e2e-says
 stage = STAGES=$(STAGES) scripts/stage
 gotestsum = $(GO) tool gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --
 
@@ -71,6 +72,7 @@ test: deps ## everything that CI runs
 	@$(stage) format scripts/lint format
 	@$(stage) build $(MAKE) --no-print-directory build
 	@$(stage) 'unit tests' $(MAKE) --no-print-directory unit
+	@$(stage) 'compile the demo' $(MAKE) --no-print-directory build/demo
 	@$(stage) 'engine and receivers' $(MAKE) --no-print-directory e2e
 	@$(stage) vet scripts/lint vet
 	@$(stage) staticcheck scripts/lint staticcheck
@@ -84,8 +86,15 @@ lint: ## format, vet, staticcheck
 unit: ## the tests that need no engine, with the race detector
 	$(gotestsum) -race -timeout 10m $$($(GO) list ./... | grep -v /internal/e2e)
 
-e2e: ## the tests on a real engine and real receivers, as root
+# What `make demo` compiles, once, before several tests run it side by side.
+build/demo: FORCE
+	CGO_ENABLED=0 $(GO) build -o build/demo ./cmd/demo
+FORCE:
+
+e2e: ## the tests on a real engine and real receivers, as root; then what they measured
+	@mkdir -p build && rm -f $(E2E_SAYS)
 	$(gotestsum) -race -timeout 15m -count=1 -parallel 4 ./internal/e2e/...
+	@echo; sort -u $(E2E_SAYS)
 
 soak: build ## 30 minutes of outages and restarts at a hundred times the normal rate, then the random tests at length [SOAK=, SOAK_LOOPS=]
 	$(GO) run ./cmd/soak -length $(SOAK)

@@ -48,7 +48,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	fmt.Printf("embedded receiver: Prometheus %s\n", promtest.Version)
+	say("receiver, embedded: Prometheus %s", promtest.Version)
 	code := m.Run()
 	if shared.engine != nil {
 		if err := shared.engine.Close(); err != nil {
@@ -135,7 +135,7 @@ func tellVersion(t *testing.T, e *engine.Engine) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Printf("engine: Docker Engine %s\n", v)
+		say("engine: Docker Engine %s", v)
 	})
 }
 
@@ -154,6 +154,6 @@ func server(t *testing.T, start func(context.Context) (*engine.Server, error), p
 			t.Error(err)
 		}
 	})
-	fmt.Printf("receiver: %s %s\n", s.Name, s.Version)
+	say("receiver: %s %s", s.Name, s.Version)
 	return s
 }

@@ -176,5 +176,16 @@ func eventually(t *testing.T, what string, cond func() bool) {
 
 // tell prints a figure that the documentation may quote.
 func tell(t *testing.T, format string, args ...any) {
-	fmt.Fprintf(os.Stdout, "%s: %s\n", t.Name(), fmt.Sprintf(format, args...))
+	say("%s: %s", t.Name(), fmt.Sprintf(format, args...))
+}
+
+// say prints a line for whoever reads the run. Runners keep what a passing test
+// prints to themselves, so it also goes to the end of the file in E2E_SAYS.
+func say(format string, args ...any) {
+	line := fmt.Sprintf(format+"\n", args...)
+	_, _ = os.Stdout.WriteString(line)
+	if f, err := os.OpenFile(os.Getenv("E2E_SAYS"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644); err == nil {
+		_, _ = f.WriteString(line)
+		f.Close()
+	}
 }
