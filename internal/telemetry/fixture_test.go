@@ -3,6 +3,7 @@
 package telemetry
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -46,7 +47,13 @@ func outage() State {
 
 func newTelemetry(state func() State) *Telemetry {
 	return New(Options{
-		State: state, Job: "docker", Instance: "host-1", Self: true, Now: func() time.Time { return now },
+		// Each snapshot has endpoints of its own, as Options asks for.
+		State: func() State {
+			s := state()
+			s.Endpoints = slices.Clone(s.Endpoints)
+			return s
+		},
+		Job: "docker", Instance: "host-1", Self: true, Now: func() time.Time { return now },
 		External: labels.FromStrings("region", "north", "endpoint", "theirs", "instance", "theirs"),
 	})
 }
