@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -57,10 +58,23 @@ func PackageCommand(pkg, program string, args ...string) (*exec.Cmd, error) {
 		return nil, err
 	}
 	cmd := exec.Command(filepath.Join(dir, "usr/bin", program), args...)
-	triplet := map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[runtime.GOARCH]
-	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+
-		filepath.Join(dir, "usr/lib", triplet)+":"+filepath.Join(dir, "lib", triplet))
+	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+strings.Join(libraries(dir), ":"))
 	return cmd, nil
+}
+
+// libraries are the directories of an unpacked package that hold shared libraries.
+// Some libraries keep private ones a level below, where an installed package finds
+// them by an absolute path.
+func libraries(dir string) []string {
+	triplet := map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[runtime.GOARCH]
+	dirs := []string{filepath.Join(dir, "usr/lib", triplet), filepath.Join(dir, "lib", triplet)}
+	private, _ := filepath.Glob(filepath.Join(dirs[0], "*", "lib*.so*"))
+	for _, lib := range private {
+		if d := filepath.Dir(lib); !slices.Contains(dirs, d) {
+			dirs = append(dirs, d)
+		}
+	}
+	return dirs
 }
 
 // Prometheus starts the distribution's Prometheus with its remote write receiver.
