@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"testing"
 
@@ -28,15 +27,9 @@ const version = "v9.8.7-e2e"
 // binary is the program under test, as it ships: no cgo, no race detector.
 var binary string
 
-// loops is how often random tests go round, from TEST_LOOPS.
-var loops = 1
-
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
-	if n, err := strconv.Atoi(os.Getenv("TEST_LOOPS")); err == nil {
-		loops = n
-	}
 	dir, err := os.MkdirTemp("", "drw-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

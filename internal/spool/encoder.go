@@ -10,38 +10,61 @@ import (
 
 // encoder turns scrapes into the records of one segment.
 type encoder struct {
-	ids    map[*series.Series]uint32
-	last   []float64
+	// dict are the segment's series by their ids. ids finds them; it is made when a
+	// scrape has another column than the one before, and dropped with the next one
+	// that does not.
+	dict []*series.Series
+	ids  map[*series.Series]uint32
+	last []float64
+	// starts is empty until a series has a start timestamp.
 	starts []int64
 	order  []uint32
 	// column is the series column that order stands for.
 	column []*series.Series
 	since  int
 	hids   []uint32
-	fresh  []*series.Series
 	body   []byte
 	packed []byte
 }
 
 func (e *encoder) reset() {
-	if e.ids == nil {
-		e.ids = map[*series.Series]uint32{}
-	}
-	clear(e.ids)
+	e.dict, e.ids = nil, nil
 	e.last, e.starts, e.order = e.last[:0], e.starts[:0], e.order[:0]
 	e.column, e.since = nil, 0
 }
 
-// id gives the series' number in the segment and notes it if it is new.
+// id gives the series' number in the segment, a new one if need be.
 func (e *encoder) id(s *series.Series) uint32 {
+	if e.ids == nil {
+		e.ids = make(map[*series.Series]uint32, len(e.dict))
+		for i, s := range e.dict {
+			e.ids[s] = uint32(i)
+		}
+	}
 	id, ok := e.ids[s]
 	if !ok {
-		id = uint32(len(e.ids))
+		id = uint32(len(e.dict))
 		e.ids[s] = id
-		e.fresh = append(e.fresh, s)
-		e.last, e.starts = append(e.last, 0), append(e.starts, 0)
+		e.dict = append(e.dict, s)
 	}
 	return id
+}
+
+// number brings order up to another column.
+func (e *encoder) number(column []*series.Series) {
+	e.order = e.order[:0]
+	if len(e.dict) == 0 {
+		// The segment's first record defines its column; what comes later is
+		// appended to a copy.
+		e.dict = column[:len(column):len(column)]
+		for i := range column {
+			e.order = append(e.order, uint32(i))
+		}
+		return
+	}
+	for _, s := range column {
+		e.order = append(e.order, e.id(s))
+	}
 }
 
 // append writes the scrape as the record that begins at that offset of the segment.
@@ -52,13 +75,12 @@ func (e *encoder) append(dst []byte, first uint64, offset int64, c *entry) ([]by
 		clear(e.last)
 		clear(e.starts)
 	}
-	e.fresh = e.fresh[:0]
+	known := len(e.dict)
 	if !sameColumn(e.column, c.series) {
 		flags |= recOrder
-		e.order = e.order[:0]
-		for _, s := range c.series {
-			e.order = append(e.order, e.id(s))
-		}
+		e.number(c.series)
+	} else if len(c.histograms) == 0 {
+		e.ids = nil
 	}
 	e.column = c.series
 	e.hids = e.hids[:0]
@@ -66,17 +88,20 @@ func (e *encoder) append(dst []byte, first uint64, offset int64, c *entry) ([]by
 		e.hids = append(e.hids, e.id(c.histograms[i].Series))
 	}
 
+	for len(e.last) < len(e.dict) {
+		e.last = append(e.last, 0)
+	}
+
 	b := e.body[:0]
-	if len(e.fresh) > 0 {
+	if fresh := e.dict[known:]; len(fresh) > 0 {
 		flags |= recDefs
-		b = binary.AppendUvarint(b, uint64(len(e.ids)-len(e.fresh)))
-		b = binary.AppendUvarint(b, uint64(len(e.fresh)))
+		b = binary.AppendUvarint(b, uint64(known))
+		b = binary.AppendUvarint(b, uint64(len(fresh)))
 		var prev *series.Series
-		for _, s := range e.fresh {
+		for _, s := range fresh {
 			b = appendSeries(b, s, prev)
 			prev = s
 		}
-		clear(e.fresh)
 	}
 	blob := len(c.histograms)+len(c.exemplars) > 0
 	if blob {
@@ -89,6 +114,9 @@ func (e *encoder) append(dst []byte, first uint64, offset int64, c *entry) ([]by
 	b = appendValues(b, e.order, c.values, e.last)
 	if len(c.starts) > 0 {
 		flags |= recStarts
+		for len(e.starts) < len(e.dict) {
+			e.starts = append(e.starts, 0)
+		}
 		b = appendStarts(b, e.order, c.starts, e.starts)
 	}
 	if blob {

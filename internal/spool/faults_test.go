@@ -224,7 +224,7 @@ func TestHangingSync(t *testing.T) {
 		t.Run(op, func(t *testing.T) {
 			dir := memoryDir(t)
 			f := newFaults()
-			s := mustOpen(t, dir, Options{hook: f.hook, patience: 20 * time.Millisecond})
+			s := mustOpen(t, dir, Options{hook: f.hook})
 			c := mustClaim(t, s, "a")[0]
 			g := newTarget(4)
 			all := []*series.Scrape{g.next()}
@@ -232,6 +232,9 @@ func TestHangingSync(t *testing.T) {
 			got := drain(t, c, Limits{})
 			release := f.stop(op)
 			defer release()
+			s.mu.Lock()
+			s.o.patience = 20 * time.Millisecond
+			s.mu.Unlock()
 			for range 5 {
 				sc := g.next()
 				all = append(all, sc)

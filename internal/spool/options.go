@@ -54,6 +54,9 @@ type Limits struct {
 	// Scrapes and Samples are upper bounds, 0 for none. At least one sample is
 	// read if there is any.
 	Scrapes, Samples int
+	// Width is an upper bound on the samples of one scrape, 0 for none. A scrape with
+	// more is read by itself, in parts of equal size.
+	Width int
 	// Before, in milliseconds, ends the batch in front of the first scrape with
 	// that time or a later one, unless it would be the first of the batch. 0 for none.
 	Before int64

@@ -152,6 +152,9 @@ func (m *merge) add(col *columns, at mark, epoch uint64) (done bool) {
 		if epoch != m.epoch || at.time <= b.Times[n-1] || lim.Before != 0 && at.time >= lim.Before {
 			return true
 		}
+		if lim.Width > 0 && col.len() > lim.Width {
+			return true
+		}
 		if lim.Scrapes > 0 && n >= lim.Scrapes || lim.Samples > 0 && b.Samples >= lim.Samples {
 			return true
 		}
@@ -162,6 +165,10 @@ func (m *merge) add(col *columns, at mark, epoch uint64) (done bool) {
 	end := col.len()
 	if lim.Samples > 0 {
 		end = min(end, first+lim.Samples-b.Samples)
+	}
+	if lim.Width > 0 && end > 0 {
+		parts := (col.len() + lim.Width - 1) / lim.Width
+		end = min(end, first+(col.len()+parts-1)/parts)
 	}
 	floats := min(end, len(col.series))
 	fresh := len(b.Rows) == 0

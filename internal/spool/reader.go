@@ -103,6 +103,9 @@ func (r *reader) close() {
 	if cap(r.dec.body) > keep {
 		r.dec.body = nil
 	}
+	if cap(r.dec.dict) > keep/8 {
+		r.dec = decoder{}
+	}
 }
 
 // damaged logs damage, once for each place.

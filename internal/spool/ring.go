@@ -2,11 +2,16 @@
 
 package spool
 
-import "github.com/docker-remote-write/docker-remote-write/internal/series"
+import (
+	"slices"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/series"
+)
 
 const (
 	// tailScrapes and tailBytes bound what is kept of scrapes that are on disk, so
-	// that an endpoint that is up to date is served without reading them back.
+	// that an endpoint that is up to date is served without reading them back. The
+	// newest one is kept until all have it, whatever its size.
 	tailScrapes = 8
 	tailBytes   = 256 << 10
 )
@@ -82,7 +87,8 @@ func (r *ring) get(seq uint64) *entry {
 // the scraper mostly gives the same pointers in the same order: then the column of
 // the scrape before is used again, and no series is looked up.
 type column struct {
-	// raw are the pointers as the scraper gave them, canon what stands for them.
+	// raw are the pointers as the scraper gave them, canon what stands for them: most
+	// often the same.
 	raw, canon []*series.Series
 }
 
@@ -115,7 +121,10 @@ func (c *column) of(in []*series.Series, t *interner) []*series.Series {
 		}
 		out[i] = t.lookup(s, true)
 	}
-	c.raw = append(c.raw[:0], in...)
-	c.canon = out
+	if c.canon = out; slices.Equal(in, out) {
+		c.raw = out
+	} else {
+		c.raw = slices.Clone(in)
+	}
 	return out
 }

@@ -299,7 +299,8 @@ func (s *Spool) trim() {
 		if s.dir != "" && e.seq > s.durable || e.seq > s.visible {
 			break
 		}
-		if e.seq >= least && (s.dir == "" || len(s.ring.entries)-n <= tailScrapes && bytes <= tailBytes) {
+		left := len(s.ring.entries) - n
+		if e.seq >= least && (s.dir == "" || left <= tailScrapes && (bytes <= tailBytes || left == 1)) {
 			break
 		}
 		n++

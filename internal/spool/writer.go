@@ -188,7 +188,7 @@ func (w *writer) write() error {
 	last := w.batch[0]
 	for _, e := range w.batch {
 		if w.seg != nil {
-			if full := w.at() >= w.s.limit() || len(w.enc.ids) >= maxSeries; full || e.mark || e.time-w.seg.time >= segmentAge.Milliseconds() || e.seq != w.seq {
+			if full := w.at() >= w.s.limit() || len(w.enc.dict) >= maxSeries; full || e.mark || e.time-w.seg.time >= segmentAge.Milliseconds() || e.seq != w.seq {
 				if err := w.flush(last); err != nil {
 					return err
 				}
