@@ -110,6 +110,7 @@ func scrapeOptions(cfg *config.Config, log logrus.FieldLogger, self func(*series
 		Keep:        cfg.Keep,
 		Drop:        cfg.Drop,
 		Self:        self,
+		Settled:     giveBack,
 		UserAgent:   userAgent(),
 		Log:         log,
 	}

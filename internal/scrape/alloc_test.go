@@ -57,34 +57,86 @@ func TestAllocations(t *testing.T) {
 }
 
 // A large target that keeps its shape is remembered in one form only, and what it
-// sends does not change when that form is made anew.
+// sends does not change when the others are made anew, whatever wakes them.
 func TestRest(t *testing.T) {
 	fams := synthetic(2 * restAbove)
-	s := staticScraper(t, typePB, protobufBody(t, fams))
-	scrape := func() []*series.Series {
-		t.Helper()
-		sc, err := s.Scrape(context.Background(), epoch)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return slices.Clone(sc.Series)
-	}
-	want := scrape()
-	for range restAfter {
-		scrape()
-	}
-	if len(s.cache.raws) != 0 {
-		t.Errorf("%d raws kept", len(s.cache.raws))
-	}
+	whole := protobufBody(t, fams)
 	fams[0].Metric[0].Label[0].Value = "other"
-	s.target.ask = (&static{header: http.Header{"Content-Type": {typePB}}, body: protobufBody(t, fams)}).ask
-	got := scrape()
-	if len(got) != len(want)+1 || got[0] == want[0] || got[len(got)-1] != want[0] || !slices.Equal(got[1:len(want)], want[1:]) {
-		t.Errorf("%d series became %d", len(want), len(got))
+	changed := protobufBody(t, fams)
+	settled := 0
+	var own []*series.Series
+	begin := func(t *testing.T) (*Scraper, func(body []byte) []*series.Series) {
+		settled, own = 0, nil
+		s := newScraper(t, Options{Target: "unix:///m.sock", Settled: func() { settled++ }, Self: func(sc *series.Scrape) {
+			for _, sr := range own {
+				sc.Series, sc.Values = append(sc.Series, sr), append(sc.Values, 1)
+			}
+		}})
+		scrape := func(body []byte) []*series.Series {
+			t.Helper()
+			s.target.ask = (&static{header: http.Header{"Content-Type": {typePB}}, body: body}).ask
+			sc, _ := s.Scrape(context.Background(), epoch)
+			checkUnique(t, sc)
+			return slices.Clone(sc.Series)
+		}
+		for range restAfter + 1 {
+			scrape(whole)
+		}
+		if len(s.cache.raws)+len(s.cache.entries) != 0 || settled != 1 {
+			t.Fatalf("%d raws and %d entries kept, settled %d times", len(s.cache.raws), len(s.cache.entries), settled)
+		}
+		return s, scrape
 	}
-	if len(s.cache.raws) < 2*restAbove {
-		t.Errorf("%d raws after a change", len(s.cache.raws))
-	}
+
+	t.Run("another shape", func(t *testing.T) {
+		s, scrape := begin(t)
+		want := scrape(whole)
+		got := scrape(changed)
+		if len(got) != len(want)+1 || got[0] == want[0] || got[len(got)-1] != want[0] || !slices.Equal(got[1:len(want)], want[1:]) {
+			t.Errorf("%d series became %d", len(want), len(got))
+		}
+		if len(s.cache.raws) < 2*restAbove || len(s.cache.entries) < 2*restAbove {
+			t.Errorf("%d raws and %d entries after a change", len(s.cache.raws), len(s.cache.entries))
+		}
+		for range restAfter {
+			scrape(changed)
+		}
+		if len(s.cache.raws) != 0 || settled != 2 {
+			t.Errorf("%d raws kept, settled %d times", len(s.cache.raws), settled)
+		}
+	})
+	t.Run("a failure", func(t *testing.T) {
+		_, scrape := begin(t)
+		want := scrape(whole)
+		targets := want[:len(want)-reports]
+		if got := scrape([]byte("no protobuf")); !slices.Equal(got[reports:], targets) {
+			t.Errorf("%d series ended, want %d", len(got)-reports, len(targets))
+		}
+		if got := scrape(whole); !slices.Equal(got, want) {
+			t.Error("the series are others after a failure")
+		}
+	})
+	t.Run("an end", func(t *testing.T) {
+		s, scrape := begin(t)
+		want := scrape(whole)
+		if sc := s.End(epoch, false); !slices.Equal(sc.Series, want) {
+			t.Errorf("%d series ended, want %d", len(sc.Series), len(want))
+		}
+		if got := scrape(whole); !slices.Equal(got, want) {
+			t.Error("the series are others after an end")
+		}
+	})
+	t.Run("a series of the program", func(t *testing.T) {
+		_, scrape := begin(t)
+		want := scrape(whole)
+		own = []*series.Series{{Labels: want[7].Labels}}
+		if got := scrape(whole); len(got) != len(want) || got[7] != want[7] {
+			t.Error("a series of the target went over at once")
+		}
+		if got := scrape(whole); len(got) != len(want) || got[7] != want[8] || got[len(got)-1] != own[0] {
+			t.Error("a series of the target did not go over to the program")
+		}
+	})
 }
 
 // The program's own series keep their label sets, whoever else sends them.

@@ -17,6 +17,8 @@ import (
 // scrape and nothing else.
 type cache struct {
 	o *Options
+	// live are the entries whose series the last scrape handed out had.
+	live []*entry
 	// round counts attempts; what carries the current round was seen in this one.
 	round uint64
 	// raws is keyed by the bytes of the exposition in one format; it begins anew
@@ -29,7 +31,9 @@ type cache struct {
 	// good is the number of raws of the last good scrape, peak the most since the
 	// maps were made; maps never shrink.
 	good, peak int
-	idle       int // scrapes since a body was read with the cache
+	idle       int  // scrapes since a body was read with the cache
+	resting    bool // raws and entries are empty, and live has all that is known
+	settled    bool // a shape has lasted before
 	// reserved are the label sets that the program itself sends.
 	reserved map[labels.Labels]struct{}
 
@@ -88,7 +92,7 @@ func (c *cache) reset() {
 	c.raws = map[string]*raw{}
 	c.entries = map[labels.Labels]*entry{}
 	c.families = map[string]*family{}
-	c.peak = 0
+	c.peak, c.resting = 0, false
 }
 
 // begin starts an attempt.
@@ -220,23 +224,48 @@ func (f *family) covers(name string) bool {
 	return false
 }
 
-// Where a script has read so many scrapes in a row, the raws of so many series are
-// forgotten: for 20,000 series they take 4 of 15 MB, and are made again from the
-// entries with the next body of another shape.
+// Where a script has read so many scrapes in a row, the maps of so many series are
+// forgotten: for 20,000 series they take 5 MB, and are made again with the next body
+// of another shape.
 const (
-	restAfter = 10
+	restAfter = 8
 	restAbove = 4096
 )
 
-// rest counts a scrape that did without the cache and reports whether it was so
-// many in a row.
+// rest counts a scrape that did without the cache, and reports whether there were so
+// many in a row that what reading the shape took can be let go of.
 func (c *cache) rest() bool {
-	c.idle++
-	if c.idle != restAfter || len(c.raws) <= restAbove {
+	if c.idle++; c.idle != restAfter {
 		return false
 	}
-	c.raws, c.peak = map[string]*raw{}, 0
+	first := !c.settled
+	c.settled = true
+	if len(c.entries) <= restAbove {
+		return first
+	}
+	c.raws, c.entries, c.peak = map[string]*raw{}, map[labels.Labels]*entry{}, 0
+	c.resting = true
 	return true
+}
+
+// wake makes the entries known again. The raws come with the next body.
+func (c *cache) wake() {
+	if !c.resting {
+		return
+	}
+	c.resting = false
+	for _, e := range c.live {
+		if !c.ours(e) {
+			c.entries[e.series.Labels] = e
+		}
+	}
+}
+
+// end forgets what was live, once that has been ended.
+func (c *cache) end() {
+	c.wake()
+	clear(c.live)
+	c.live = c.live[:0]
 }
 
 // sweep forgets what this round did not see, after a good scrape with that many

@@ -65,6 +65,9 @@ func (p *parse) begin(t int64) {
 	p.meta.name, p.meta.pending = p.meta.name[:0], false
 }
 
+// rest lets go of what only a body of another shape needs.
+func (p *parse) rest() { p.record, p.live, p.last = record{}, nil, nil }
+
 // body reads a whole body. A panic of the parser, which only a hostile body can
 // bring about, is an error like any other.
 func (p *parse) body(b []byte, f format) (err error) {
@@ -84,6 +87,7 @@ func (p *parse) body(b []byte, f format) (err error) {
 		p.script = nil
 		return err
 	}
+	p.cache.wake()
 	p.cache.use(f)
 	p.record.begin()
 	if err := p.slow(b, f); err != nil {

@@ -4,7 +4,9 @@ package scrape
 
 import (
 	"bytes"
+	"hash/maphash"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/prometheus/prometheus/model/value"
@@ -19,6 +21,11 @@ import (
 // anything that a script does not know, leads back to textparse, for the whole
 // body. What a script makes of the body it was recorded from is compared with
 // what textparse made of it before the script is used.
+//
+// Of the bytes that must be the same a script keeps lengths and 64-bit hashes under
+// a seed that is this process' secret, not the bytes: for 20,000 series those would
+// be 2 MB, and reading them beside the body would take as long as the hash does. A
+// changed series is taken for the old one with a probability of 2^-64.
 type script struct {
 	format format
 	text   textScript
@@ -35,16 +42,31 @@ type script struct {
 	scraped, kept, duplicates int
 	cpus                      int
 	engineInfo                bool
-	// Decoded, one each sample of the body.
+	// Decoded, one each sample of the body; values only where cols is not nil.
 	values []float64
 	starts []int64
+}
+
+// seed is that of all hashes of scripts.
+var seed = maphash.MakeSeed()
+
+// literal is a run of bytes that stands in each body of one shape.
+type literal struct {
+	sum uint64
+	n   int32
+}
+
+func literalOf(b []byte) literal { return literal{sum: maphash.Bytes(seed, b), n: int32(len(b))} }
+
+// begins reports whether b begins with the literal.
+func (l literal) begins(b []byte) bool {
+	return len(b) >= int(l.n) && (l.n == 0 || maphash.Bytes(seed, b[:l.n]) == l.sum)
 }
 
 // record is what parse collects for a script while textparse reads a body.
 type record struct {
 	ok   bool
-	lits []byte
-	lens []int32
+	lits []literal
 	end  int // behind the last line read
 	// cols has an item for each sample; direct says that it counts from 0 up.
 	cols       []int32
@@ -55,7 +77,7 @@ type record struct {
 }
 
 func (r *record) begin() {
-	*r = record{ok: true, lits: r.lits[:0], lens: r.lens[:0], cols: r.cols[:0], direct: true, cpus: -1}
+	*r = record{ok: true, lits: r.lits[:0], cols: r.cols[:0], direct: true, cpus: -1}
 }
 
 // skip notes a sample that is not part of the scrape, mark one that the scraper
@@ -84,8 +106,7 @@ func (r *record) line(b, key []byte) {
 		r.ok = false
 		return
 	}
-	r.lits = append(r.lits, b[r.end:end]...)
-	r.lens = append(r.lens, int32(end-r.end))
+	r.lits = append(r.lits, literalOf(b[r.end:end]))
 	nl := bytes.IndexByte(b[end:], '\n')
 	if nl < 0 {
 		nl = len(b) - end
@@ -113,8 +134,7 @@ func (r *record) compile(old *script, f format, b []byte, out *series.Scrape, st
 	s.cpus, s.engineInfo = r.cpus, r.engineInfo
 	switch f {
 	case formatText:
-		s.text.lits, r.lits = r.lits, s.text.lits
-		s.text.lens, r.lens = r.lens, s.text.lens
+		s.text.lits = append(s.text.lits[:0], r.lits...)
 		s.text.tail = string(b[r.end:])
 		s.pb = pbScript{}
 	case formatProtobuf:
@@ -125,7 +145,7 @@ func (r *record) compile(old *script, f format, b []byte, out *series.Scrape, st
 	default:
 		return nil
 	}
-	if !s.decode(b) {
+	if !s.decode(b, &s.values) {
 		return nil
 	}
 	for i := range s.n {
@@ -141,6 +161,7 @@ func (r *record) compile(old *script, f format, b []byte, out *series.Scrape, st
 			return nil
 		}
 	}
+	s.values = nil
 	return s
 }
 
@@ -159,30 +180,32 @@ func (s *script) startOf(i int) int64 {
 }
 
 // decode reads the values of b, which must have the recorded shape.
-func (s *script) decode(b []byte) bool {
-	if cap(s.values) < s.n {
-		s.values = make([]float64, s.n)
-	}
-	s.values = s.values[:s.n]
+func (s *script) decode(b []byte, values *[]float64) bool {
+	v := slices.Grow((*values)[:0], s.n)[:s.n]
+	*values = v
 	if s.format == formatText {
 		s.starts = s.starts[:0]
-		return s.text.decode(b, s.values)
+		return s.text.decode(b, v)
 	}
-	if cap(s.starts) < s.n {
-		s.starts = make([]int64, s.n)
-	}
-	s.starts = s.starts[:s.n]
-	return s.pb.decode(b, s.values, s.starts)
+	s.starts = slices.Grow(s.starts[:0], s.n)[:s.n]
+	return s.pb.decode(b, v, s.starts)
 }
 
 // replay reads b into the columns of p, if it has the recorded shape.
 func (s *script) replay(b []byte, p *parse) bool {
-	if !s.decode(b) {
+	// Where each sample is its own column the values are decoded in their place.
+	values := &p.out.Values
+	if s.cols != nil {
+		values = &s.values
+	}
+	if !s.decode(b, values) {
 		return false
 	}
 	p.out.Series = append(p.out.Series[:0], s.series...)
+	if s.cpus >= 0 {
+		p.look(markCPUs, (*values)[s.cpus])
+	}
 	if s.cols == nil {
-		p.out.Values = append(p.out.Values[:0], s.values...)
 		for i, st := range s.starts {
 			if st = clampStart(st, p.t); st != 0 {
 				p.addStart(i, st)
@@ -201,9 +224,6 @@ func (s *script) replay(b []byte, p *parse) bool {
 	}
 	p.scraped, p.kept, p.entries = s.scraped, s.kept, len(s.series)
 	p.st.Duplicates += uint64(s.duplicates)
-	if s.cpus >= 0 {
-		p.look(markCPUs, s.values[s.cpus])
-	}
 	p.engineInfo = s.engineInfo
 	p.replayed = true
 	return true
@@ -220,21 +240,17 @@ func clampStart(st, t int64) int64 {
 
 // textScript is the shape of a body in the text format: for each sample the bytes
 // from the end of the line before it, comments included, to the end of its labels.
-// They lie one behind the other, as they are read; apart from each other they
-// would cost a cache miss each.
 type textScript struct {
-	lits []byte
-	lens []int32
+	lits []literal
 	tail string
 }
 
 func (t *textScript) decode(b []byte, values []float64) bool {
-	lits := t.lits
-	for i, n := range t.lens {
-		if len(b) <= int(n) || !bytes.Equal(b[:n], lits[:n]) || b[n] != ' ' {
+	for i, l := range t.lits {
+		if len(b) <= int(l.n) || b[l.n] != ' ' || !l.begins(b) {
 			return false
 		}
-		b, lits = b[n+1:], lits[n:]
+		b = b[l.n+1:]
 		nl := bytes.IndexByte(b, '\n')
 		if nl < 0 {
 			nl = len(b)

@@ -3,7 +3,6 @@
 package scrape
 
 import (
-	"bytes"
 	"encoding/binary"
 	"math"
 
@@ -24,21 +23,23 @@ import (
 type pbScript struct {
 	families []pbFamily
 	metrics  []pbMetric
-	// lits are all bytes that must be the same, in the order of the body.
-	lits []byte
 	// bounds are the quantiles and upper bounds of all metrics in their order.
 	bounds []float64
 }
 
-// pbFamily is a family: the number of bytes in front of its metrics and behind
-// them, and of the metrics.
-type pbFamily struct{ head, tail, metrics int32 }
+// pbFamily is a family: the bytes in front of its metrics and behind them, and the
+// number of the metrics.
+type pbFamily struct {
+	head, tail literal
+	metrics    int32
+}
 
-// pbMetric is a metric: the number of bytes of its labels, its kind, and the
-// number of its quantiles or buckets.
+// pbMetric is a metric: its labels, the number of its quantiles or buckets, and its
+// kind.
 type pbMetric struct {
-	labels, bounds int32
-	kind           byte
+	labels literal
+	bounds int32
+	kind   byte
 	// inf says that textparse adds the bucket +Inf.
 	inf bool
 }
@@ -116,7 +117,6 @@ func double(b []byte) (v float64, rest []byte, ok bool) {
 // compile records the shape of b.
 func (s *pbScript) compile(b []byte) bool {
 	s.families, s.metrics, s.bounds = s.families[:0], s.metrics[:0], s.bounds[:0]
-	s.lits = s.lits[:0]
 	for len(b) > 0 {
 		m, rest, ok := cut(b)
 		if !ok {
@@ -127,7 +127,7 @@ func (s *pbScript) compile(b []byte) bool {
 		if !ok {
 			return false
 		}
-		f := pbFamily{head: s.lit(m[:head])}
+		f := pbFamily{head: literalOf(m[:head])}
 		m = m[head:]
 		for len(m) > 0 && m[0] == tagMetric {
 			x, rest, ok := cut(m[1:])
@@ -142,15 +142,10 @@ func (s *pbScript) compile(b []byte) bool {
 				return false
 			}
 		}
-		f.tail = s.lit(m)
+		f.tail = literalOf(m)
 		s.families = append(s.families, f)
 	}
 	return true
-}
-
-func (s *pbScript) lit(b []byte) int32 {
-	s.lits = append(s.lits, b...)
-	return int32(len(b))
 }
 
 // pbHead measures the fields in front of a family's metrics.
@@ -187,7 +182,7 @@ func (s *pbScript) compileMetric(x []byte, kind byte) bool {
 	if len(b) == 0 || b[0] != kind {
 		return false
 	}
-	labels := s.lit(x[:len(x)-len(b)])
+	labels := literalOf(x[:len(x)-len(b)])
 	msg, rest, ok := cut(b[1:])
 	if !ok || len(rest) > 0 {
 		return false
@@ -239,25 +234,25 @@ func (s *pbScript) compileMetric(x []byte, kind byte) bool {
 
 // decode reads the values and start timestamps of b, if it has the shape.
 func (s *pbScript) decode(b []byte, values []float64, starts []int64) bool {
-	metrics, bounds, lits, i := s.metrics, s.bounds, s.lits, 0
+	metrics, bounds, i := s.metrics, s.bounds, 0
 	for k := range s.families {
 		f := &s.families[k]
 		m, rest, ok := cut(b)
-		if !ok || len(m) < int(f.head) || !bytes.Equal(m[:f.head], lits[:f.head]) {
+		if !ok || !f.head.begins(m) {
 			return false
 		}
-		b, m, lits = rest, m[f.head:], lits[f.head:]
+		b, m = rest, m[f.head.n:]
 		for j := range metrics[:f.metrics] {
 			d := &metrics[j]
 			if len(m) == 0 || m[0] != tagMetric {
 				return false
 			}
 			x, rest, ok := cut(m[1:])
-			if !ok || len(x) <= int(d.labels) || x[d.labels] != d.kind || !bytes.Equal(x[:d.labels], lits[:d.labels]) {
+			if !ok || len(x) <= int(d.labels.n) || x[d.labels.n] != d.kind || !d.labels.begins(x) {
 				return false
 			}
-			m, lits = rest, lits[d.labels:]
-			msg, rest, ok := cut(x[d.labels+1:])
+			m = rest
+			msg, rest, ok := cut(x[d.labels.n+1:])
 			if !ok || len(rest) > 0 {
 				return false
 			}
@@ -279,10 +274,9 @@ func (s *pbScript) decode(b []byte, values []float64, starts []int64) bool {
 			i++
 		}
 		metrics = metrics[f.metrics:]
-		if !bytes.Equal(m, lits[:f.tail]) {
+		if len(m) != int(f.tail.n) || !f.tail.begins(m) {
 			return false
 		}
-		lits = lits[f.tail:]
 	}
 	return len(b) == 0 && i == len(values)
 }

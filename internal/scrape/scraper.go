@@ -45,10 +45,8 @@ type Scraper struct {
 	out    series.Scrape
 	starts []int64
 
-	// live are the entries whose series the last scrape handed out had, own the
-	// series that Self appended to it.
-	// liveRound is the round of the cache that read live.
-	live      []*entry
+	// own are the series that Self appended to the last scrape handed out; liveRound
+	// is the round of the cache that read what is live of the target's.
 	liveRound uint64
 	own       []*series.Series
 	report    [reports]*series.Series
@@ -112,7 +110,7 @@ func (s *Scraper) Scrape(ctx context.Context, now time.Time) (*series.Scrape, er
 		return nil, ErrHeldBack
 	}
 	s.last = now.UnixMilli()
-	prev := s.live
+	prev := s.cache.live
 	switch {
 	case err != nil:
 		s.undo()
@@ -121,7 +119,11 @@ func (s *Scraper) Scrape(ctx context.Context, now time.Time) (*series.Scrape, er
 	case s.parse.replayed:
 		s.commit()
 		if s.cache.rest() {
-			s.parse.record = record{}
+			s.parse.rest()
+			s.target.rest()
+			if s.o.Settled != nil {
+				s.o.Settled()
+			}
 		}
 		prev = nil
 	default:
@@ -140,11 +142,10 @@ func (s *Scraper) Scrape(ctx context.Context, now time.Time) (*series.Scrape, er
 	}
 	switch {
 	case err != nil:
-		clear(s.live)
-		s.live = s.live[:0]
+		s.cache.end()
 	case !s.parse.replayed:
 		// The two lists swap places: what was just read becomes what is live.
-		s.live, s.parse.live = s.parse.live, prev
+		s.cache.live, s.parse.live = s.parse.live, prev
 	}
 	s.finish()
 	s.count(outcome, now, took, f, err)
@@ -264,6 +265,7 @@ func (s *Scraper) dropTaken(first int, good bool) {
 	for i := first; i < len(s.out.Series); i++ {
 		sr := s.out.Series[i]
 		if _, known := s.cache.reserved[sr.Labels]; !known {
+			s.cache.wake()
 			s.cache.reserved[sr.Labels] = struct{}{}
 			if e := s.cache.entries[sr.Labels]; e != nil {
 				s.cache.take(e)
@@ -357,7 +359,7 @@ func (s *Scraper) End(now time.Time, down bool) *series.Scrape {
 	s.starts = s.starts[:0]
 	s.last = max(now.UnixMilli(), s.last+1)
 	s.out.Time = s.last
-	for _, e := range s.live {
+	for _, e := range s.cache.live {
 		if !s.cache.ours(e) {
 			s.add(e.series, staleMarker)
 		}
@@ -372,9 +374,9 @@ func (s *Scraper) End(now time.Time, down bool) *series.Scrape {
 	for _, sr := range s.own {
 		s.add(sr, staleMarker)
 	}
-	clear(s.live)
+	s.cache.end()
 	s.parse.script = nil
-	s.live, s.own, s.handed = s.live[:0], s.own[:0], false
+	s.own, s.handed = s.own[:0], false
 	s.finish()
 	return &s.out
 }

@@ -146,7 +146,7 @@ func (t *target) answer(resp *http.Response) (body []byte, f format, err error) 
 	var r io.Reader = resp.Body
 	switch enc := resp.Header.Get("Content-Encoding"); enc {
 	case "", "identity":
-		body, err = t.read(r)
+		body, err = t.read(r, resp.ContentLength)
 		return body, f, err
 	case "gzip":
 	default:
@@ -158,7 +158,7 @@ func (t *target) answer(resp *http.Response) (body []byte, f format, err error) 
 	if err := t.gz.Reset(r); err != nil {
 		return nil, 0, readError(t.name, err)
 	}
-	if body, err = t.read(t.gz); err != nil {
+	if body, err = t.read(t.gz, -1); err != nil {
 		return nil, 0, err
 	}
 	// The packed body may go on behind its end; only its own end frees the connection.
@@ -169,19 +169,41 @@ func (t *target) answer(resp *http.Response) (body []byte, f format, err error) 
 	return body, f, nil
 }
 
-func (t *target) read(r io.Reader) ([]byte, error) {
+const (
+	// firstBody is the buffer for a body of unknown length; above doubleBelow it
+	// grows by a half.
+	firstBody   = 64 << 10
+	doubleBelow = 1 << 20
+)
+
+// rest fits the buffer to bodies like the last one.
+func (t *target) rest() {
+	if n := len(t.body); cap(t.body)-n > n/8 {
+		t.body = make([]byte, 0, n+n/16+firstBody)
+	}
+}
+
+// read reads a body to its end; length is what was announced, -1 if nothing was.
+func (t *target) read(r io.Reader, length int64) ([]byte, error) {
 	// A buffer that a single huge body left behind is not kept for ever.
-	if cap(t.body) > 1<<20 && len(t.body) < cap(t.body)/8 {
+	if cap(t.body) > doubleBelow && len(t.body) < cap(t.body)/8 {
 		t.body = nil
 	}
-	if t.body == nil {
-		t.body = make([]byte, 0, 64<<10)
+	if length < firstBody || length > t.maxBytes {
+		length = firstBody - firstBody/16
+	}
+	if t.body == nil || int64(cap(t.body)) < length+2 {
+		t.body = make([]byte, 0, length+length/16)
 	}
 	b := t.body[:0]
 	for {
 		// One byte of room always remains behind what was read.
 		if cap(b)-len(b) < 2 {
-			b = append(b, make([]byte, len(b))...)[:len(b)]
+			more := len(b)
+			if more >= doubleBelow {
+				more /= 2
+			}
+			b = append(b, make([]byte, more)...)[:len(b)]
 		}
 		n, err := r.Read(b[len(b) : cap(b)-1])
 		b = b[:len(b)+n]
