@@ -202,8 +202,12 @@ func (s *Sender) again(r *request, a *answer, now time.Time) {
 	s.retryAt = now.Add(delay)
 	s.setState(StateBackingOff, s.retryAt)
 
-	// A connection that cannot be made is no matter of size.
+	// A connection that cannot be made is no matter of size, and what never left may
+	// be merged with what comes in the meantime.
 	if a.status == 0 && !a.sent {
+		if !r.from.Before(s.resent) && !r.from.Before(s.tried) {
+			s.req = nil
+		}
 		return
 	}
 	// A gateway may say so of what is stored by now.

@@ -15,6 +15,11 @@ import (
 // a fast clock can close a receiver for all others.
 const maxAhead = 2 * time.Minute
 
+// maxWidth is the number of series of one scrape that a request carries at most: what
+// a request needs in memory, some 150 bytes a series, then does not grow with what is
+// scraped.
+const maxWidth = 6000
+
 // clockSet is the moment before which the clock is known not to have been set.
 var clockSet = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
@@ -106,13 +111,14 @@ func (s *Sender) build() bool {
 	if s.poison.probing {
 		from, lim.Scrapes = series.Position{Scrape: pos.Scrape + 1}, 1
 	}
-	lim.Before = now.Add(maxAhead).UnixMilli()
+	lim.Before, lim.Width = now.Add(maxAhead).UnixMilli(), maxWidth
 	size := s.maxBytes()
 
 	exact := s.exact && pos.Before(s.resent) && s.learned.proven(p) && !s.refusing && !s.poison.probing
 	s.exact = false
 	if exact {
 		lim.Scrapes, lim.Samples = s.reach(pos, s.resent)
+		lim.Width = 0
 		size = 0
 	}
 	for {

@@ -5,6 +5,7 @@ package remotewrite
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -72,6 +73,7 @@ func (s *conns) abort() {
 type conn struct {
 	net.Conn
 	all *conns
+	buf []byte // for ReadFrom
 }
 
 func (c *conn) Read(p []byte) (int, error) {
@@ -84,6 +86,24 @@ func (c *conn) Read(p []byte) (int, error) {
 		return 0, errTooMuch
 	}
 	return n, err
+}
+
+// maxBuf is the largest piece in which ReadFrom writes a body.
+const maxBuf = 32 << 10
+
+// ReadFrom writes a body behind its header. net/http's transport asks for it, and
+// would else make a buffer for each request: for the requests of a large target that
+// is most of all garbage.
+func (c *conn) ReadFrom(r io.Reader) (int64, error) {
+	size := int64(maxBuf)
+	if l, ok := r.(*io.LimitedReader); ok {
+		size = max(1, min(size, l.N))
+	}
+	if int64(len(c.buf)) < size {
+		c.buf = make([]byte, size)
+	}
+	// Without the struct io.CopyBuffer would come back here.
+	return io.CopyBuffer(struct{ io.Writer }{c.Conn}, r, c.buf)
 }
 
 func (c *conn) Close() error {

@@ -43,9 +43,10 @@ type encoder struct {
 	relabel []*relabel.Config
 	table   *table
 
-	request uint64 // number of the request in work
-	raw     []byte // series, then in 2.0 moved behind the symbols
-	whole   []byte
+	request uint32 // number of the request in work
+	raw     []byte // the request, in 2.0 behind some room
+	head    int    // that room, for the symbols
+	whole   []byte // the request, in raw
 	body    []byte
 	lines   []*line
 	next    []int32 // row that follows in the same line, -1 for none
@@ -75,7 +76,7 @@ func (e *encoder) encode(r *request, b *series.Batch, p Protocol, now int64) {
 	e.fams, e.helped = e.fams[:0], e.helped[:0]
 	e.arrange(r, b)
 	if r.scrapes >= orderedFrom {
-		slices.SortFunc(e.lines, func(a, b *line) int { return cmp.Compare(a.last64, b.last64) })
+		slices.SortFunc(e.lines, func(x, y *line) int { return cmp.Compare(lastBits(b, x), lastBits(b, y)) })
 	}
 	if p == V1 {
 		e.encodeV1(r, b, now)
@@ -86,6 +87,15 @@ func (e *encoder) encode(r *request, b *series.Batch, p Protocol, now int64) {
 	r.body, r.raw = e.body, len(e.whole)
 }
 
+// lastBits are those of the last value of a line.
+func lastBits(b *series.Batch, l *line) uint64 {
+	s := b.Rows[l.last].Samples
+	if len(s) == 0 {
+		return 0
+	}
+	return math.Float64bits(s[len(s)-1].V)
+}
+
 // arrange finds the lines of the batch, in order, and the rows of each.
 func (e *encoder) arrange(r *request, b *series.Batch) {
 	clear(e.lines)
@@ -93,21 +103,18 @@ func (e *encoder) arrange(r *request, b *series.Batch) {
 	e.next = slices.Grow(e.next[:0], len(b.Rows))[:len(b.Rows)]
 	for i := range b.Rows {
 		row := &b.Rows[i]
-		t := e.table.lookup(row.Series)
-		if t.line == nil {
-			r.dropped.Lost[t.loss] += uint64(len(row.Samples) + len(row.Histograms))
+		l := e.table.lookup(row.Series)
+		if l.drop {
+			r.dropped.Lost[l.loss] += uint64(len(row.Samples) + len(row.Histograms))
 			continue
 		}
 		e.next[i] = -1
-		if l := t.line; l.request != e.request {
+		if l.request != e.request {
 			l.request, l.first, l.last = e.request, int32(i), int32(i)
 			e.lines = append(e.lines, l)
 		} else {
 			e.next[l.last] = int32(i)
 			l.last = int32(i)
-		}
-		if n := len(row.Samples); n > 0 {
-			t.line.last64 = math.Float64bits(row.Samples[n-1].V)
 		}
 	}
 }

@@ -43,9 +43,9 @@ func appendLabelV1(dst []byte, name, value string) []byte {
 	return closeFrame(dst, start, room)
 }
 
-// encodeV1 writes the lines of the batch as a 1.0 request into e.whole.
+// encodeV1 writes the lines of the batch as a 1.0 request into e.raw.
 func (e *encoder) encodeV1(r *request, b *series.Batch, now int64) {
-	e.whole = e.whole[:0]
+	e.raw = e.raw[:0]
 	for _, l := range e.lines {
 		s, h, x := e.gather(r, b, l)
 		r.samples += len(s) + len(h)
@@ -61,15 +61,16 @@ func (e *encoder) encodeV1(r *request, b *series.Batch, now int64) {
 		}
 	}
 	for _, f := range e.fams {
-		e.whole = appendMessage(e.whole, tagMetadataV1, &prompb.MetricMetadata{
+		e.raw = appendMessage(e.raw, tagMetadataV1, &prompb.MetricMetadata{
 			Type: prompb.FromMetadataType(f.typ), MetricFamilyName: f.name, Help: f.help, Unit: f.unit,
 		})
 	}
+	e.whole = e.raw
 }
 
 func (e *encoder) appendSeriesV1(l *line, s []series.Sample, h []series.HistogramAt, x []series.Exemplar) {
-	dst, start, room := openFrame(e.whole, tagTimeSeriesV1, len(l.encoded)+18*len(s)+64*len(h))
-	dst = append(dst, l.encoded...)
+	dst, start, room := openFrame(e.raw, tagTimeSeriesV1, len(l.names)+18*len(s)+64*len(h))
+	dst = append(dst, l.names...)
 	dst = appendSamples(dst, s, false)
 	last := int64(0)
 	if len(s) > 0 {
@@ -88,7 +89,7 @@ func (e *encoder) appendSeriesV1(l *line, s []series.Sample, h []series.Histogra
 		m := histogramV1(&h[i])
 		dst = appendMessage(dst, tagHistogramsV1, &m)
 	}
-	e.whole = closeFrame(dst, start, room)
+	e.raw = closeFrame(dst, start, room)
 }
 
 func histogramV1(h *series.HistogramAt) prompb.Histogram {

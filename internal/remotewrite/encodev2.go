@@ -4,6 +4,7 @@ package remotewrite
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -34,7 +35,9 @@ func metricTypeV2(t model.MetricType) byte { return byte(writev2.FromMetadataTyp
 func (e *encoder) encodeV2(r *request, b *series.Batch, now int64) {
 	y := &e.table.symbols
 	y.begin(e.request)
-	e.raw = e.raw[:0]
+	// The symbols are known when all series are written, and stand in front of them:
+	// in the room that is left, which is what they took last time and a little more.
+	e.raw = slices.Grow(e.raw[:0], e.head)[:e.head]
 	for _, l := range e.lines {
 		s, h, x := e.gather(r, b, l)
 		r.samples += len(s) + len(h)
@@ -50,7 +53,13 @@ func (e *encoder) encodeV2(r *request, b *series.Batch, now int64) {
 			s, h, x = s[ns:], h[nh:], nil
 		}
 	}
-	e.whole = append(y.append(e.whole[:0]), e.raw...)
+	if more := y.size - e.head; more > 0 {
+		e.raw = slices.Insert(e.raw, 0, make([]byte, more)...)
+		e.head += more
+	}
+	e.whole = e.raw[e.head-y.size:]
+	y.append(e.whole[:0])
+	e.head = y.size + y.size/32
 }
 
 func (e *encoder) appendSeriesV2(l *line, help uint32, s []series.Sample, h []series.HistogramAt, x []series.Exemplar) {
@@ -59,9 +68,7 @@ func (e *encoder) appendSeriesV2(l *line, help uint32, s []series.Sample, h []se
 
 	dst = append(dst, tagLabelRefs, 0)
 	refs := len(dst)
-	for _, id := range l.refs {
-		dst = binary.AppendUvarint(dst, uint64(y.ref(id)))
-	}
+	dst = y.appendRefs(dst, l.names)
 	dst = closeFrame(dst, refs-1, 1)
 
 	dst = appendSamples(dst, s, true)

@@ -95,7 +95,7 @@ func TestTableForgets(t *testing.T) {
 			var r request
 			e.encode(&r, b, p, 1)
 			e.accepted(1)
-			most = max(most, len(e.table.entries), len(e.table.lines), len(e.table.fams))
+			most = max(most, len(e.table.known), len(e.table.lines), len(e.table.fams))
 		}
 		// Twice what one sweep covers, and what it covers itself.
 		if limit := 4 * 20 * sweepEvery; most > limit {

@@ -74,7 +74,7 @@ type Options struct {
 	// HoldOnAuthError keeps what is refused with 401, 402, 403, 404 or 407.
 	HoldOnAuthError bool
 	// MaxSamples and MaxBytes end a request; the bytes are those of the
-	// uncompressed request. 20,000 and 1 MiB.
+	// uncompressed request. 30,000 and 1 MiB.
 	MaxSamples, MaxBytes int
 	// Deadline is how long a scrape may wait to be merged with the next ones.
 	Deadline time.Duration
@@ -117,7 +117,7 @@ func (o *Options) complete() error {
 	o.Timeout = orDefault(o.Timeout, 30*time.Second)
 	o.MinBackoff = orDefault(o.MinBackoff, 500*time.Millisecond)
 	o.MaxBackoff = max(orDefault(o.MaxBackoff, time.Minute), o.MinBackoff)
-	o.MaxSamples = orDefault(o.MaxSamples, 20_000)
+	o.MaxSamples = orDefault(o.MaxSamples, 30_000)
 	o.MaxBytes = orDefault(o.MaxBytes, 1<<20)
 	if o.Secrets == nil {
 		o.Secrets = func() []string { return nil }

@@ -127,15 +127,17 @@ func (s *Sender) record(r *request, a *answer, v verdict, now time.Time) {
 	}
 	st.byCode[requestKey{r.proto, code}]++
 	st.Attempts++
-	if r.attempted {
-		st.Retries++
-		st.RetriedSamples += uint64(r.samples)
-	}
-	r.attempted = true
 	st.Protocol = r.proto
-	st.WireBytes += uint64(len(r.body))
-	st.RawBytes += uint64(r.raw)
-	st.SentSamples += uint64(r.samples)
+	if a.status != 0 || a.sent {
+		if r.attempted {
+			st.Retries++
+			st.RetriedSamples += uint64(r.samples)
+		}
+		r.attempted = true
+		st.WireBytes += uint64(len(r.body))
+		st.RawBytes += uint64(r.raw)
+		st.SentSamples += uint64(r.samples)
+	}
 	st.Duration += a.took
 	st.LastDuration = a.took
 	st.RequestSize = s.learned.MaxBytes

@@ -3,6 +3,7 @@
 package remotewrite
 
 import (
+	"encoding/binary"
 	"slices"
 	"strings"
 
@@ -13,68 +14,94 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
 
-// sweepEvery is the number of requests after which the table looks for entries
-// that were not used.
-const sweepEvery = 64
-
-// maxPassing bounds the symbols that belong to no series: exemplars bring new
-// ones all the time.
-const maxPassing = 8192
+const (
+	// sweepEvery is the number of requests after which the table looks for series
+	// that were not used.
+	sweepEvery = 64
+	// restAfter is the number of requests with known series only after which a table
+	// of more than restAbove lets go of what finds new ones: a fifth of it.
+	restAfter = 16
+	restAbove = 4096
+	// slabSize is the number of lines that are allocated together.
+	slabSize = 64
+	// maxPassing bounds the symbols that belong to no series: exemplars bring new
+	// ones all the time.
+	maxPassing = 8192
+)
 
 // table prepares each series once: relabelled, escaped for 1.0, its symbols
 // numbered for 2.0 or its labels encoded for 1.0. It belongs to one protocol.
 //
-// What is not used is dropped: when less than half of the entries stood in the
-// last requests the whole table is rebuilt from what comes next.
+// Request after request the same series come in the same order, so that each is
+// found where it followed last time, and no map is asked.
+//
+// What is not used is dropped: when less than half of the series that were known
+// stood in the last requests, as many as could have carried all of them, the whole
+// table is rebuilt from what comes next.
 type table struct {
 	proto   Protocol
 	relabel []*relabel.Config
 
-	entries map[*series.Series]*entry
-	lines   map[uint64]*line // by hash of the labels
+	known []known
+	at    int32 // the one looked up last, -1 for none
+	slab  []line
+	// dropped stand for series that are not sent, by reason.
+	dropped map[series.Loss]*line
 	symbols symbols
 	fams    map[string]*family
 
-	requests int // since the last sweep
-	used     int // entries used since then
+	// index finds the known by their series, lines by the hash of their labels. Both
+	// are nil while the table rests.
+	index map[*series.Series]int32
+	lines map[uint64]*line
+
+	old      int // how many were known at the last sweep
+	requests int // since then
+	rows     int // looked up since then
+	used     int // of the old, since then
+	quiet    int // requests in a row without a miss
+	missed   bool
 	epoch    uint32
 
 	builder labels.Builder
 	pairs   []labels.Label
+	names   []byte
 }
 
-// entry says what becomes of one series.
-type entry struct {
-	line *line // nil when its samples are dropped
-	loss series.Loss
-	used uint32 // epoch of the last use
+// known says what becomes of one series.
+type known struct {
+	series *series.Series
+	line   *line
+	next   int32  // the one that followed it last time
+	used   uint32 // epoch of the last use
 }
 
-// line is a series as it is sent. Several entries may share one: copies of a
-// series, or different ones that relabelling or escaping made equal.
+// line is a series as it is sent. Several known may share one: copies of a series,
+// or different ones that relabelling or escaping made equal.
 type line struct {
-	labels  labels.Labels
-	chained *line // the next one with the same hash
-
-	refs    []uint32 // 2.0: symbols of the labels, name and value in turn
-	help    uint32
-	helped  int64 // when the help text last arrived, in milliseconds; 0 for never
-	unit    uint32
-	typ     byte
-	encoded []byte  // 1.0: the labels as fields of a TimeSeries
+	labels labels.Labels
+	// names is 2.0's symbols of the labels, name and value in turn, each as a
+	// uvarint, or 1.0's labels as fields of a TimeSeries.
+	names   string
+	chained *line   // the next one with the same hash
 	family  *family // 1.0
-
-	request uint64 // the last request it stood in
+	helped  int64   // when the help text last arrived, in milliseconds; 0 for never
+	help    uint32  // symbols
+	unit    uint32
+	request uint32 // the last request it stood in
 	first   int32  // its first row in that request
 	last    int32
-	last64  uint64 // the bits of its last value there
+	typ     byte
+
+	drop bool // it is not sent
+	loss series.Loss
 }
 
 // family is what 1.0 sends metadata for.
 type family struct {
 	name, help, unit string
 	typ              model.MetricType
-	request          uint64 // the last request that carried it
+	request          uint32 // the last request that carried it
 	sent             int64  // when it last arrived, in milliseconds; 0 for never
 }
 
@@ -85,9 +112,12 @@ func newTable(p Protocol, r []*relabel.Config) *table {
 }
 
 func (t *table) reset() {
-	t.entries = make(map[*series.Series]*entry)
-	t.lines = make(map[uint64]*line)
+	t.known, t.at, t.slab = nil, -1, nil
+	t.dropped = map[series.Loss]*line{}
+	t.index = map[*series.Series]int32{}
+	t.lines = map[uint64]*line{}
 	t.symbols.reset()
+	t.quiet = 0
 	if t.fams == nil || len(t.fams) > 1024 {
 		t.fams = make(map[string]*family)
 	}
@@ -95,50 +125,93 @@ func (t *table) reset() {
 
 // turn is called before each request.
 func (t *table) turn() {
-	if t.requests++; t.requests < sweepEvery && t.symbols.passing < maxPassing {
+	if t.quiet++; t.missed || t.symbols.missed {
+		t.quiet = 0
+	}
+	t.missed, t.symbols.missed = false, false
+	if t.quiet == restAfter && len(t.known) > restAbove {
+		t.index, t.lines, t.symbols.ids = nil, nil, nil
+	}
+	if t.requests++; (t.requests < sweepEvery || t.rows < t.old) && t.symbols.passing < maxPassing {
 		return
 	}
-	if t.symbols.passing >= maxPassing || len(t.entries) > 2*t.used+256 {
+	if t.symbols.passing >= maxPassing || t.old > 2*t.used+256 {
 		t.reset()
 	}
-	t.requests, t.used = 0, 0
+	t.old, t.requests, t.rows, t.used = len(t.known), 0, 0, 0
 	t.epoch++
 }
 
-// lookup returns what becomes of s.
-func (t *table) lookup(s *series.Series) *entry {
-	e := t.entries[s]
-	if e == nil {
-		e = t.prepare(s)
-		e.used = t.epoch - 1
-		t.entries[s] = e
+// lookup returns how s is sent.
+func (t *table) lookup(s *series.Series) *line {
+	i := int32(0)
+	if t.at >= 0 {
+		i = t.known[t.at].next
 	}
-	if e.used != t.epoch {
-		e.used = t.epoch
-		t.used++
+	if int(i) >= len(t.known) || t.known[i].series != s {
+		i = t.find(s)
+		if t.at >= 0 {
+			t.known[t.at].next = i
+		}
 	}
-	return e
+	t.at = i
+	t.rows++
+	k := &t.known[i]
+	if k.used != t.epoch {
+		k.used = t.epoch
+		if int(i) < t.old {
+			t.used++
+		}
+	}
+	return k.line
 }
 
-func (t *table) prepare(s *series.Series) *entry {
+// find gives the place of a series that does not come where it came before.
+func (t *table) find(s *series.Series) int32 {
+	t.missed = true
+	if t.index == nil {
+		t.index = make(map[*series.Series]int32, len(t.known))
+		for i := range t.known {
+			t.index[t.known[i].series] = int32(i)
+		}
+	}
+	i, ok := t.index[s]
+	if !ok {
+		i = int32(len(t.known))
+		t.known = append(t.known, known{series: s, line: t.prepare(s), used: t.epoch - 1})
+		t.index[s] = i
+	}
+	return i
+}
+
+func (t *table) prepare(s *series.Series) *line {
 	ls := s.Labels
 	if len(t.relabel) > 0 {
 		t.builder.Reset(ls)
 		if !relabel.ProcessBuilder(&t.builder, t.relabel...) {
-			return &entry{loss: series.Relabelled}
+			return t.drop(series.Relabelled)
 		}
 		// A series without a name would make the receiver refuse its neighbours.
 		if ls = t.builder.Labels(); ls.Get(model.MetricNameLabel) == "" {
-			return &entry{loss: series.Relabelled}
+			return t.drop(series.Relabelled)
 		}
 	}
 	if t.proto == V1 {
 		var ok bool
 		if ls, ok = t.escape(ls); !ok {
-			return &entry{loss: series.Unsupported}
+			return t.drop(series.Unsupported)
 		}
 	}
-	return &entry{line: t.line(ls, s)}
+	return t.line(ls, s)
+}
+
+func (t *table) drop(why series.Loss) *line {
+	l := t.dropped[why]
+	if l == nil {
+		l = &line{drop: true, loss: why}
+		t.dropped[why] = l
+	}
+	return l
 }
 
 // escape replaces what 1.0 does not allow in names, as Prometheus does for
@@ -173,25 +246,54 @@ func (t *table) escape(ls labels.Labels) (labels.Labels, bool) {
 
 // line returns the line with these labels, a new one with s's metadata if need be.
 func (t *table) line(ls labels.Labels, s *series.Series) *line {
+	if t.lines == nil {
+		t.lines = make(map[uint64]*line, len(t.known))
+		for i := range t.known {
+			l := t.known[i].line
+			if l.drop {
+				continue
+			}
+			if h := l.labels.Hash(); !l.in(t.lines[h]) {
+				l.chained = t.lines[h]
+				t.lines[h] = l
+			}
+		}
+	}
 	h := ls.Hash()
 	for l := t.lines[h]; l != nil; l = l.chained {
 		if labels.Equal(l.labels, ls) {
 			return l
 		}
 	}
-	l := &line{labels: ls, chained: t.lines[h]}
-	t.lines[h] = l
-	if t.proto == V1 {
-		ls.Range(func(p labels.Label) { l.encoded = appendLabelV1(l.encoded, p.Name, p.Value) })
-		l.family = t.family(ls.Get(model.MetricNameLabel), s)
-		return l
+	if len(t.slab) == cap(t.slab) {
+		t.slab = make([]line, 0, slabSize)
 	}
-	l.refs = make([]uint32, 0, 2*ls.Len())
-	ls.Range(func(p labels.Label) {
-		l.refs = append(l.refs, t.symbols.id(p.Name), t.symbols.id(p.Value))
-	})
-	l.help, l.unit, l.typ = t.symbols.id(s.Help), t.symbols.id(s.Unit), metricTypeV2(s.Type)
+	t.slab = append(t.slab, line{labels: ls, chained: t.lines[h]})
+	l := &t.slab[len(t.slab)-1]
+	t.lines[h] = l
+	t.names = t.names[:0]
+	if t.proto == V1 {
+		ls.Range(func(p labels.Label) { t.names = appendLabelV1(t.names, p.Name, p.Value) })
+		l.family = t.family(ls.Get(model.MetricNameLabel), s)
+	} else {
+		ls.Range(func(p labels.Label) {
+			t.names = binary.AppendUvarint(t.names, uint64(t.symbols.id(p.Name)))
+			t.names = binary.AppendUvarint(t.names, uint64(t.symbols.id(p.Value)))
+		})
+		l.help, l.unit, l.typ = t.symbols.id(s.Help), t.symbols.id(s.Unit), metricTypeV2(s.Type)
+	}
+	l.names = string(t.names)
 	return l
+}
+
+// in reports whether l is in the chain.
+func (l *line) in(chain *line) bool {
+	for ; chain != nil; chain = chain.chained {
+		if chain == l {
+			return true
+		}
+	}
+	return false
 }
 
 // family returns the metric family that a series with that name belongs to: the
@@ -223,50 +325,57 @@ func (t *table) family(name string, s *series.Series) *family {
 // symbols numbers strings for as long as the table lives, and within a request
 // gives those that occur the references it needs.
 type symbols struct {
-	ids     map[string]uint32
-	all     []symbol
-	passing int // how many of them belong to no series
+	ids     map[string]uint32 // nil while the table rests
+	texts   []string
+	uses    []use // of each, apart from the texts: those are read once a request only
+	passing int   // how many of them belong to no series
+	missed  bool  // ids was asked
 
-	request uint64
+	request uint32
 	order   []uint32 // ids in the order of their references, from 1 on
+	size    int      // of the request's table of symbols, in bytes
 }
 
-type symbol struct {
-	text    string
-	request uint64
-	ref     uint32
-}
+// use is the last request that a symbol stood in, and its reference there.
+type use struct{ request, ref uint32 }
 
 func (s *symbols) reset() {
 	s.ids = map[string]uint32{"": 0}
-	clear(s.all)
-	s.all = append(s.all[:0], symbol{})
+	s.texts, s.uses = []string{""}, []use{{}}
 	s.passing = 0
 }
 
 // id numbers a string; "" is 0.
 func (s *symbols) id(text string) uint32 {
+	s.missed = true
+	if s.ids == nil {
+		s.ids = make(map[string]uint32, len(s.texts))
+		for i, text := range s.texts {
+			s.ids[text] = uint32(i)
+		}
+	}
 	if id, ok := s.ids[text]; ok {
 		return id
 	}
-	id := uint32(len(s.all))
-	s.all = append(s.all, symbol{text: text})
+	id := uint32(len(s.texts))
+	s.texts, s.uses = append(s.texts, text), append(s.uses, use{})
 	s.ids[text] = id
 	return id
 }
 
 // passingRef is the reference of a string that no series has.
 func (s *symbols) passingRef(text string) uint32 {
-	n := len(s.all)
+	n := len(s.texts)
 	id := s.id(text)
-	s.passing += len(s.all) - n
+	s.passing += len(s.texts) - n
 	return s.ref(id)
 }
 
 // begin starts the references of a request.
-func (s *symbols) begin(request uint64) {
+func (s *symbols) begin(request uint32) {
 	s.request = request
 	s.order = s.order[:0]
+	s.size = 2
 }
 
 // ref is the reference of that string in the current request.
@@ -274,20 +383,56 @@ func (s *symbols) ref(id uint32) uint32 {
 	if id == 0 {
 		return 0
 	}
-	y := &s.all[id]
-	if y.request != s.request {
-		y.request = s.request
+	u := &s.uses[id]
+	if u.request != s.request {
 		s.order = append(s.order, id)
-		y.ref = uint32(len(s.order))
+		*u = use{s.request, uint32(len(s.order))}
+		n := len(s.texts[id])
+		s.size += 1 + varintLen(uint64(n)) + n
 	}
-	return y.ref
+	return u.ref
 }
 
-// append writes the table of symbols that the references point into.
+// appendRefs writes the references of the symbols whose numbers stand in names, as
+// uvarints like these.
+func (s *symbols) appendRefs(dst []byte, names string) []byte {
+	n := len(dst)
+	dst = slices.Grow(dst, binary.MaxVarintLen32*len(names))
+	b := dst[:cap(dst)]
+	for i := 0; i < len(names); {
+		id := uint32(names[i])
+		i++
+		if id >= 0x80 {
+			id &= 0x7f
+			for shift := 7; ; shift += 7 {
+				c := uint32(names[i])
+				i++
+				id |= c & 0x7f << shift
+				if c < 0x80 {
+					break
+				}
+			}
+		}
+		u := s.uses[id]
+		if u.request != s.request {
+			u.ref = s.ref(id)
+		}
+		ref := u.ref
+		for ; ref >= 0x80; ref >>= 7 {
+			b[n] = byte(ref) | 0x80
+			n++
+		}
+		b[n] = byte(ref)
+		n++
+	}
+	return b[:n]
+}
+
+// append writes the table of symbols that the references point into, size bytes.
 func (s *symbols) append(dst []byte) []byte {
 	dst = append(dst, tagSymbols, 0)
 	for _, id := range s.order {
-		dst = appendBytes(dst, tagSymbols, s.all[id].text)
+		dst = appendBytes(dst, tagSymbols, s.texts[id])
 	}
 	return dst
 }

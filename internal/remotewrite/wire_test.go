@@ -63,6 +63,7 @@ func TestWireBytes(t *testing.T) {
 		{remotewrite.V2, 4 * 415, 4.5}, {remotewrite.V1, 4 * 415, 5.5},
 		{remotewrite.V2, 10_000, 1.9}, {remotewrite.V1, 10_000, 2.2},
 		{remotewrite.V2, 20_000, 1.6}, {remotewrite.V1, 20_000, 1.9},
+		{remotewrite.V2, 30_000, 1.55}, {remotewrite.V1, 30_000, 1.8},
 	}
 	for i := range cases {
 		eps = append(eps, spool.Endpoint{Name: fmt.Sprint(i), URL: receiver.URL})
