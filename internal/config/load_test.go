@@ -53,7 +53,7 @@ func TestDefaults(t *testing.T) {
 		want := []any{
 			mode, "unix:///run/docker/metrics.sock", 15 * time.Second, 10 * time.Second, int64(16 << 20), 50000, "docker", host, 0,
 			true, true, true, dir, int64(64 << 20), time.Duration(0), "", "info",
-			1, "prometheus.example.org", "https://prometheus.example.org/api/v1/write", "auto", 30 * time.Second, false, 20000, int64(1 << 20), time.Duration(0),
+			1, "prometheus.example.org", "https://prometheus.example.org/api/v1/write", "auto", 30 * time.Second, false, 30000, int64(1 << 20), time.Duration(0),
 			500 * time.Millisecond, time.Minute, 0, false, true,
 		}
 		if d := cmp.Diff(want, got); d != "" {

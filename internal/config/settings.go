@@ -198,7 +198,7 @@ var settings = []Setting{
 		dest: func(l *loader) any { return &l.base.HoldOnAuthError },
 	},
 	{
-		Name: "MAX_SAMPLES_PER_SEND", Group: groupSending, Type: Count, Default: "20000", Min: "1", Max: "1000000",
+		Name: "MAX_SAMPLES_PER_SEND", Group: groupSending, Type: Count, Default: "30000", Min: "1", Max: "1000000",
 		Help: "Samples in one request.",
 		dest: func(l *loader) any { return &l.base.MaxSamples },
 	},
