@@ -29,7 +29,7 @@ type Settings struct {
 // Defaults are the program's own.
 func Defaults() Settings {
 	return Settings{
-		ScrapeInterval: 15 * time.Second, MaxSamplesPerSend: 10_000,
+		ScrapeInterval: 15 * time.Second, MaxSamplesPerSend: 30_000,
 		MinBackoff: 500 * time.Millisecond, MaxBackoff: time.Minute,
 	}
 }
@@ -119,7 +119,7 @@ type host struct {
 	sending int   // samples in flight, 0 for none
 	failing bool  // what is in flight will fail
 	refused bool  // with an answer, not for want of a connection
-	failed  int   // samples of the request that has failed, which is repeated as it was
+	failed  int   // samples of the request that was refused and is repeated as it was
 	retryAt int64 // no request before that
 	wakeAt  int64 // when the present generation's wake is due, 0 for none
 	gen     uint16

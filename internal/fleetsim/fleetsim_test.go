@@ -8,12 +8,30 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/config"
 )
 
 const (
 	fleet  = 10_000
 	series = 450
 )
+
+// The defaults that are simulated are the program's.
+func TestDefaults(t *testing.T) {
+	c, _, err := config.Load(config.Run, []string{"REMOTE_WRITE_URL=http://receiver.example/", "DATA_DIR=" + t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := c.Endpoints[0]
+	want := Settings{
+		ScrapeInterval: c.Interval, BatchSendDeadline: e.Deadline, MaxSamplesPerSend: e.MaxSamples, MaxSamplesPerSecond: float64(e.RateLimit),
+		MinBackoff: e.MinBackoff, MaxBackoff: e.MaxBackoff,
+	}
+	if got := Defaults(); got != want {
+		t.Errorf("simulated with %+v, the program has %+v", got, want)
+	}
+}
 
 func scenario(t *testing.T, file string, hosts int) Named {
 	t.Helper()
@@ -40,7 +58,7 @@ func TestTheReturnOfAReceiver(t *testing.T) {
 	}{
 		{"defaults", fleet, Defaults(), 3, 0, 1},
 		{"fleet settings", fleet, Fleet(series), 3, 3, 1},
-		{"no phase, no stretch", fleet / 10, inStep, 0, 0, 30},
+		{"no phase, no stretch", fleet / 10, inStep, 0, 0, 10},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			sc := scenario(t, "outage", tc.hosts)

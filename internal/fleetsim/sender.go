@@ -32,7 +32,7 @@ func (s *sim) next(i int32, now int64) {
 // send offers the host's oldest samples to the receiver.
 func (s *sim) send(i int32, now int64) {
 	h := &s.hosts[i]
-	n := h.failed // a request is retried with the very same bounds
+	n := h.failed // a request that was refused is retried with the very same bounds
 	if n == 0 {
 		n = min(h.queued, s.set.MaxSamplesPerSend)
 		if h.window.Scrapes > 0 {
@@ -85,13 +85,15 @@ func (s *sim) answered(i int32, now int64) {
 	n := h.sending
 	h.sending = 0
 	if h.failing {
-		h.failed = n
+		// What never left is made anew, with what has come since.
+		h.failed = 0
 		delay := h.backoff.Next(s.random)
 		if s.sc.RetryAfter > 0 && h.refused {
 			delay = remotewrite.Stretch(s.sc.RetryAfter, s.random)
 		}
 		// A connection that cannot be made is no matter of size.
 		if h.refused {
+			h.failed = n
 			if h.fails++; h.fails >= remotewrite.NarrowAfter {
 				h.fails = 0
 				if h.window.Narrow(s.scrapes(h, n), n) {
