@@ -96,9 +96,9 @@ e2e: ## the tests on a real engine and real receivers, as root; then what they m
 	$(gotestsum) -race -timeout 15m -count=1 -parallel 4 ./internal/e2e/...
 	@echo; sort -u $(E2E_SAYS)
 
-soak: build ## 30 minutes of outages and restarts at a hundred times the normal rate, then the random tests at length [SOAK=, SOAK_LOOPS=]
+soak: deps build ## 30 minutes of outages and restarts at a hundred times the normal rate, then the random tests at length [SOAK=, SOAK_LOOPS=]
 	$(GO) run ./cmd/soak -length $(SOAK)
-	TEST_LOOPS=$(SOAK_LOOPS) $(gotestsum) -race -timeout 4h -count=1 ./...
+	TEST_LOOPS=$(SOAK_LOOPS) $(gotestsum) -race -timeout 1h -count=1 $$(grep -rl TEST_LOOPS --include=*_test.go internal | xargs dirname | sort -u | sed 's,^,./,')
 
 bench: ## Go benchmarks of each step, for benchstat [BENCH=regexp, BENCH_COUNT=]
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime 100ms -count $(BENCH_COUNT) -timeout 10m $$(grep -rl '^func Benchmark' --include=*_test.go internal | xargs dirname | sort -u | sed 's,^,./,')

@@ -28,7 +28,7 @@ type options struct {
 	ours, prometheus, vmagent string
 	archive, doc, dir         string
 	only                      string
-	quick                     bool
+	quick, alone              bool
 }
 
 func main() {
@@ -41,6 +41,7 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "", "keep data and logs in this `directory` (default: a temporary one)")
 	flag.StringVar(&o.only, "only", "", "comma-separated parts: engine, large, bars, linear, drain (default: all)")
 	flag.BoolVar(&o.quick, "quick", false, "short phases, to see that everything works; the figures are worth little")
+	flag.BoolVar(&o.alone, "alone", false, "leave the peers out")
 	flag.Parse()
 	log.SetFlags(log.Ltime)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -91,16 +92,19 @@ func measure(ctx context.Context, w io.Writer, o options) error {
 	if err != nil {
 		return err
 	}
-	prometheus, err := agents.Prometheus(o.prometheus)
-	if err != nil {
-		return err
-	}
-	vmagent, err := agents.VMAgent(o.vmagent)
-	if err != nil {
-		return err
+	all := []*agents.Agent{ours}
+	if !o.alone {
+		prometheus, err := agents.Prometheus(o.prometheus)
+		if err != nil {
+			return err
+		}
+		vmagent, err := agents.VMAgent(o.vmagent)
+		if err != nil {
+			return err
+		}
+		all = append(all, prometheus, vmagent)
 	}
 	fmt.Fprintf(w, "Measured by `make bench-peers` on %s.\n\n", bench.Machine())
-	all := []*agents.Agent{ours, prometheus, vmagent}
 	for _, part := range []struct {
 		name string
 		f    func() error
@@ -132,7 +136,7 @@ func compare(ctx context.Context, w io.Writer, o options, all []*agents.Agent, l
 		part = "large"
 		frames = replay.Synthetic(20_000)
 		title = "20,000 synthetic series, one scrape a second"
-		plan = bench.Plan{Interval: time.Second, Warm: 5, Live: 12, Outage: 15}
+		plan = bench.Plan{Interval: time.Second, Warm: 10, Live: 12, Outage: 15}
 	}
 	if o.quick {
 		plan = bench.Plan{Interval: time.Second, Warm: 2, Live: 5, Outage: 5, Crash: plan.Crash / 4}

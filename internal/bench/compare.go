@@ -185,6 +185,10 @@ func (r *run) live(ctx context.Context, p Plan, res *Result) error {
 }
 
 func (r *run) outage(ctx context.Context, p Plan, res *Result) error {
+	// It begins between two scrapes, so that an agent that sends at once has none in
+	// flight: with one, whose answer is lost, it would be another measurement.
+	newest := r.target.Served()
+	r.sink.Wait(p.Interval/2, func() bool { return r.sink.Missing(newest, newest) == 0 })
 	if err := r.sink.Down(); err != nil {
 		return err
 	}
