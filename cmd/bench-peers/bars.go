@@ -64,7 +64,7 @@ func bars(ctx context.Context, w io.Writer, o options, a *agents.Agent) error {
 // linear measures processor time and memory over the number of series.
 func linear(ctx context.Context, w io.Writer, o options, a *agents.Agent) error {
 	fmt.Fprint(w, "### By number of series, one scrape a second\n\n| series | processor time a scrape | a series | resident memory | of it anonymous |\n|---|---|---|---|---|\n")
-	plan := bench.Plan{Interval: time.Second, Warm: 4, Live: 10}
+	plan := bench.Plan{Interval: time.Second, Warm: 10, Live: 10}
 	if o.quick {
 		plan.Warm, plan.Live = 2, 3
 	}
