@@ -5,7 +5,7 @@
 GO ?= $(shell command -v go 2>/dev/null || echo /usr/local/go/bin/go)
 export GO
 # One set of flags for everything, so that nothing is compiled twice.
-export GOFLAGS = -trimpath -buildvcs=false
+export GOFLAGS = -trimpath -buildvcs=false -tags=nethttpomithttp2
 export GOTOOLCHAIN ?= local
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -26,7 +26,7 @@ TEST_LOOPS ?= 1
 export TEST_LOOPS
 
 SOAK ?= 30m
-SOAK_LOOPS ?= 100
+SOAK_LOOPS ?= 20
 
 # What `make bench` runs, and how often, for benchstat to compare.
 BENCH ?= .

@@ -63,7 +63,7 @@ func build(path, version string, env ...string) error {
 		cmd.Path = g
 	}
 	cmd.Dir = repo
-	cmd.Env = append(append(cmd.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false"), env...)
+	cmd.Env = append(append(cmd.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false -tags=nethttpomithttp2"), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w: %s", err, out)
 	}

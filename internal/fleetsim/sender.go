@@ -85,13 +85,12 @@ func (s *sim) answered(i int32, now int64) {
 	n := h.sending
 	h.sending = 0
 	if h.failing {
-		// What never left is made anew, with what has come since.
-		h.failed = 0
 		delay := h.backoff.Next(s.random)
 		if s.sc.RetryAfter > 0 && h.refused {
 			delay = remotewrite.Stretch(s.sc.RetryAfter, s.random)
 		}
-		// A connection that cannot be made is no matter of size.
+		// A connection that cannot be made is no matter of size, and what never left is
+		// made anew with what has come since.
 		if h.refused {
 			h.failed = n
 			if h.fails++; h.fails >= remotewrite.NarrowAfter {

@@ -205,11 +205,10 @@ func (s *Sender) again(r *request, a *answer, now time.Time) {
 	// A connection that cannot be made is no matter of size, and what never left may
 	// be merged with what comes in the meantime.
 	if a.status == 0 && !a.sent {
-		if !r.from.Before(s.resent) && !r.from.Before(s.tried) {
-			s.req = nil
-		}
+		r.unsent = !r.from.Before(s.resent) && !r.from.Before(s.tried)
 		return
 	}
+	r.unsent = false
 	// A gateway may say so of what is stored by now.
 	if s.tried.Before(r.to) {
 		s.tried = r.to

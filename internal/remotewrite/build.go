@@ -15,10 +15,13 @@ import (
 // a fast clock can close a receiver for all others.
 const maxAhead = 2 * time.Minute
 
-// maxWidth is the number of series of one scrape that a request carries at most: what
-// a request needs in memory, some 150 bytes a series, then does not grow with what is
-// scraped.
-const maxWidth = 6000
+// width is the number of samples of one scrape that a request carries at most: a
+// third of what it may hold, or minWidth. What a request needs in memory, some 250
+// bytes a series, then does not grow with the target; and merging, which a scrape
+// that is sent in parts does without, would save it little.
+func (s *Sender) width() int { return max(s.o.MaxSamples/3, minWidth) }
+
+const minWidth = 10_000
 
 // clockSet is the moment before which the clock is known not to have been set.
 var clockSet = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -26,6 +29,9 @@ var clockSet = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 // step builds the next request if there is none, makes one attempt, and acts on
 // the answer.
 func (s *Sender) step(ctx context.Context) {
+	if r := s.req; r != nil && r.unsent && r.all && s.cursor.Backlog().Samples > r.covers() {
+		s.req = nil // to be merged with what has come since
+	}
 	if s.req == nil && !s.build() {
 		return
 	}
@@ -111,7 +117,7 @@ func (s *Sender) build() bool {
 	if s.poison.probing {
 		from, lim.Scrapes = series.Position{Scrape: pos.Scrape + 1}, 1
 	}
-	lim.Before, lim.Width = now.Add(maxAhead).UnixMilli(), maxWidth
+	lim.Before, lim.Width = now.Add(maxAhead).UnixMilli(), s.width()
 	size := s.maxBytes()
 
 	exact := s.exact && pos.Before(s.resent) && s.learned.proven(p) && !s.refusing && !s.poison.probing
@@ -162,6 +168,7 @@ func (s *Sender) build() bool {
 		return false
 	}
 	s.req = &s.buf
+	s.req.all = s.cursor.Backlog().Samples <= s.req.covers()
 	return true
 }
 

@@ -91,9 +91,9 @@ func (c *conn) Read(p []byte) (int, error) {
 // maxBuf is the largest piece in which ReadFrom writes a body.
 const maxBuf = 32 << 10
 
-// ReadFrom writes a body behind its header. net/http's transport asks for it, and
-// would else make a buffer for each request: for the requests of a large target that
-// is most of all garbage.
+// ReadFrom writes a body behind its header. Without TLS net/http's transport asks for
+// it, and would else make a buffer for each request: for the requests of a large
+// target that is most of all garbage.
 func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 	size := int64(maxBuf)
 	if l, ok := r.(*io.LimitedReader); ok {

@@ -31,11 +31,16 @@ type request struct {
 	exemplars int
 	newest    int64 // the latest timestamp in it
 	attempted bool  // sent before, with these very bounds
+	all       bool  // nothing waited behind it when it was made
+	unsent    bool  // an attempt was made, but no connection
 
 	// dropped says what became of the samples between from and to that are not in
 	// the request. Delivered is zero.
 	dropped series.Tally
 }
+
+// covers is the number of samples between from and to.
+func (r *request) covers() uint64 { return uint64(r.samples) + r.dropped.Sum() }
 
 // encoder turns batches into requests. One request lives at a time: the next one
 // is written over it.

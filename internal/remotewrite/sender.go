@@ -235,9 +235,9 @@ func (s *Sender) due(now time.Time) (at time.Time, any bool) {
 	if s.stalledTo.After(at) {
 		at = s.stalledTo
 	}
-	// What has waited longer already, before a restart or in an outage, and what
-	// fills a request, is not held back for more.
-	if d := s.o.Deadline; d > 0 && s.flushing == nil && b.Samples < uint64(s.o.MaxSamples) && !s.arrived.IsZero() {
+	// What has waited longer already, before a restart or in an outage, what fills a
+	// request, and the rest of a scrape is not held back for more.
+	if d := s.o.Deadline; d > 0 && s.flushing == nil && b.Samples < uint64(s.o.MaxSamples) && !s.arrived.IsZero() && s.cursor.Position().Ordinal == 0 {
 		merge := s.arrived.Add(d)
 		if byClock := time.UnixMilli(b.Oldest).Add(d); byClock.Before(merge) {
 			merge = now.Add(byClock.Sub(now))

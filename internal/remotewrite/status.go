@@ -76,8 +76,8 @@ type Counts struct {
 	// Retries counts attempts that repeated an earlier one, RetriedSamples the
 	// samples in them.
 	Retries, RetriedSamples uint64
-	// WireBytes and RawBytes count bodies after and before compression, of all
-	// attempts; SentSamples the samples in them.
+	// WireBytes and RawBytes count bodies after and before compression, of attempts
+	// that had a connection; SentSamples the samples in them.
 	WireBytes, RawBytes, SentSamples uint64
 	// Attempts and Duration count attempts and the time they took together.
 	Attempts     uint64

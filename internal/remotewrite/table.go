@@ -19,7 +19,7 @@ const (
 	// that were not used.
 	sweepEvery = 64
 	// restAfter is the number of requests with known series only after which a table
-	// of more than restAbove lets go of what finds new ones: a fifth of it.
+	// of more than restAbove drops its maps, a fifth of its memory.
 	restAfter = 16
 	restAbove = 4096
 	// slabSize is the number of lines that are allocated together.
@@ -36,8 +36,8 @@ const (
 // found where it followed last time, and no map is asked.
 //
 // What is not used is dropped: when less than half of the series that were known
-// stood in the last requests, as many as could have carried all of them, the whole
-// table is rebuilt from what comes next.
+// stood in the last requests, of which there were enough to carry each of them once,
+// the whole table is rebuilt from what comes next.
 type table struct {
 	proto   Protocol
 	relabel []*relabel.Config

@@ -38,15 +38,25 @@ func TestNeverLeft(t *testing.T) {
 	if st := s.Status(); st.Failures != 5 || st.RetriedSamples != 0 || st.WireBytes != 0 {
 		t.Errorf("%d failures, %d samples retried, %d bytes sent: want 5 and nothing", st.Failures, st.RetriedSamples, st.WireBytes)
 	}
+	// One that holds all that it may has nothing to gain.
+	s.o.MaxSamples = 4 * 10
+	q.fill(t, 1)
+	s.step(t.Context())
+	made := s.enc.request
+	q.fill(t, 1)
+	s.step(t.Context())
+	if s.enc.request != made {
+		t.Error("a full request was made anew")
+	}
 	if l, err = net.Listen("tcp", l.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
 	back := &http.Server{Handler: r}
 	go back.Serve(l)
 	defer back.Close()
-	s.step(t.Context())
-	if all := r.requests(); len(all) != 1 || all[0].Scrapes != 15 {
-		t.Errorf("%d requests, want one with all 15 scrapes", len(all))
+	drainAll(t, s, q, 2)
+	if all := r.requests(); len(all) != 2 || all[0].Scrapes != 10 || all[1].Scrapes != 7 {
+		t.Errorf("%d requests, want 10 of 17 scrapes in one and the others in another", len(all))
 	}
 	q.complete(t, r, nil)
 	q.balanced(t)
@@ -58,7 +68,7 @@ func TestWide(t *testing.T) {
 	for _, p := range []Protocol{V2, V1} {
 		t.Run(p.String(), func(t *testing.T) {
 			r := newReceiver(t, func(n int, g *got) reply { return ok(g) })
-			q := newQueue(t, 2*maxWidth+100)
+			q := newQueue(t, 2*minWidth+100)
 			o := fast(t, r.URL+"/write")
 			o.Protocol = p
 			s := sender(t, o, q)
@@ -69,7 +79,7 @@ func TestWide(t *testing.T) {
 				t.Errorf("%d requests for three scrapes, want 9", len(all))
 			}
 			for i, g := range all {
-				if g.Scrapes != 1 || len(g.Points) > maxWidth || len(g.Points) < maxWidth/2 {
+				if g.Scrapes != 1 || len(g.Points) > minWidth || len(g.Points) < minWidth/2 {
 					t.Errorf("request %d: %d samples of %d scrapes", i, len(g.Points), g.Scrapes)
 				}
 			}

@@ -88,6 +88,16 @@ func TestRest(t *testing.T) {
 		return s, scrape
 	}
 
+	t.Run("the buffer", func(t *testing.T) {
+		s, scrape := begin(t)
+		fitted := cap(s.target.body)
+		if fitted > len(whole)+len(whole)/8 {
+			t.Errorf("%d bytes for a body of %d", fitted, len(whole))
+		}
+		if scrape(whole); cap(s.target.body) != fitted {
+			t.Errorf("%d bytes became %d", fitted, cap(s.target.body))
+		}
+	})
 	t.Run("another shape", func(t *testing.T) {
 		s, scrape := begin(t)
 		want := scrape(whole)
@@ -124,6 +134,16 @@ func TestRest(t *testing.T) {
 		}
 		if got := scrape(whole); !slices.Equal(got, want) {
 			t.Error("the series are others after an end")
+		}
+	})
+	t.Run("a new series of the program", func(t *testing.T) {
+		s, scrape := begin(t)
+		own = []*series.Series{{Labels: labels.FromStrings("__name__", "own")}}
+		for range restAfter + 1 {
+			scrape(whole)
+		}
+		if len(s.cache.entries) != 0 {
+			t.Errorf("%d entries kept", len(s.cache.entries))
 		}
 	})
 	t.Run("a series of the program", func(t *testing.T) {

@@ -240,7 +240,7 @@ func (c *cache) rest() bool {
 	}
 	first := !c.settled
 	c.settled = true
-	if len(c.entries) <= restAbove {
+	if max(len(c.raws), len(c.entries)) <= restAbove {
 		return first
 	}
 	c.raws, c.entries, c.peak = map[string]*raw{}, map[labels.Labels]*entry{}, 0
@@ -253,7 +253,7 @@ func (c *cache) wake() {
 	if !c.resting {
 		return
 	}
-	c.resting = false
+	c.resting, c.idle = false, 0
 	for _, e := range c.live {
 		if !c.ours(e) {
 			c.entries[e.series.Labels] = e
@@ -269,7 +269,7 @@ func (c *cache) end() {
 }
 
 // sweep forgets what this round did not see, after a good scrape with that many
-// spellings, entries and families; prev are the entries of the scrape before.
+// spellings, entries and families.
 func (c *cache) sweep(raws, entries, families int) {
 	c.idle = 0
 	if len(c.raws) != raws {

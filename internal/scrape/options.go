@@ -60,9 +60,9 @@ type Options struct {
 	// Self appends the program's own metrics to Series and Values once a scrape,
 	// also to one that failed. Starts may be left alone.
 	Self func(*series.Scrape)
-	// Settled is called when the target has kept its shape for some scrapes, the
-	// first time and, of a large one, each time: what reading a new shape took is
-	// garbage by then. It must not block; nil is nothing to do.
+	// Settled is called when the target has kept its shape for some scrapes: once,
+	// and for a large target each time it settles again. What reading a new shape
+	// took is garbage by then. It must not block; nil is nothing to do.
 	Settled func()
 	// UserAgent names the program to the target.
 	UserAgent string

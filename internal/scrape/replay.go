@@ -179,7 +179,8 @@ func (s *script) startOf(i int) int64 {
 	return s.starts[i]
 }
 
-// decode reads the values of b, which must have the recorded shape.
+// decode reads the values of b, which must have the recorded shape, into *values,
+// one each sample of the body.
 func (s *script) decode(b []byte, values *[]float64) bool {
 	v := slices.Grow((*values)[:0], s.n)[:s.n]
 	*values = v

@@ -46,7 +46,7 @@ type Scraper struct {
 	starts []int64
 
 	// own are the series that Self appended to the last scrape handed out; liveRound
-	// is the round of the cache that read what is live of the target's.
+	// is the cache's round in which its live entries were read.
 	liveRound uint64
 	own       []*series.Series
 	report    [reports]*series.Series

@@ -170,16 +170,20 @@ func (t *target) answer(resp *http.Response) (body []byte, f format, err error) 
 }
 
 const (
-	// firstBody is the buffer for a body of unknown length; above doubleBelow it
-	// grows by a half.
+	// firstBody is the size of the buffer for a body of unknown length. A buffer
+	// doubles until doubleBelow, and then grows by half.
 	firstBody   = 64 << 10
 	doubleBelow = 1 << 20
 )
 
+// roomFor is the size of a buffer for bodies of about n bytes.
+func roomFor(n int64) int64 { return n + n/16 + 2 }
+
 // rest fits the buffer to bodies like the last one.
 func (t *target) rest() {
-	if n := len(t.body); cap(t.body)-n > n/8 {
-		t.body = make([]byte, 0, n+n/16+firstBody)
+	n := len(t.body)
+	if room := roomFor(int64(n)); int64(cap(t.body)) > room+room/8 {
+		t.body = make([]byte, n, room)
 	}
 }
 
@@ -189,11 +193,11 @@ func (t *target) read(r io.Reader, length int64) ([]byte, error) {
 	if cap(t.body) > doubleBelow && len(t.body) < cap(t.body)/8 {
 		t.body = nil
 	}
-	if length < firstBody || length > t.maxBytes {
-		length = firstBody - firstBody/16
-	}
-	if t.body == nil || int64(cap(t.body)) < length+2 {
-		t.body = make([]byte, 0, length+length/16)
+	switch {
+	case length > 0 && length <= t.maxBytes && int64(cap(t.body)) < length+2:
+		t.body = make([]byte, 0, roomFor(length))
+	case t.body == nil:
+		t.body = make([]byte, 0, firstBody)
 	}
 	b := t.body[:0]
 	for {

@@ -37,8 +37,8 @@ func (e *encoder) reset() {
 func (e *encoder) id(s *series.Series) uint32 {
 	if e.ids == nil {
 		e.ids = make(map[*series.Series]uint32, len(e.dict))
-		for i, s := range e.dict {
-			e.ids[s] = uint32(i)
+		for i, known := range e.dict {
+			e.ids[known] = uint32(i)
 		}
 	}
 	id, ok := e.ids[s]

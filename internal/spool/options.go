@@ -55,7 +55,8 @@ type Limits struct {
 	// read if there is any.
 	Scrapes, Samples int
 	// Width is an upper bound on the samples of one scrape, 0 for none. A scrape with
-	// more is read by itself, in parts of equal size.
+	// more begins a batch, is read in parts of equal size, and only its last part may
+	// share a batch with what follows.
 	Width int
 	// Before, in milliseconds, ends the batch in front of the first scrape with
 	// that time or a later one, unless it would be the first of the batch. 0 for none.

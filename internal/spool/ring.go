@@ -11,7 +11,7 @@ import (
 const (
 	// tailScrapes and tailBytes bound what is kept of scrapes that are on disk, so
 	// that an endpoint that is up to date is served without reading them back. The
-	// newest one is kept until all have it, whatever its size.
+	// newest two are kept until all have them, whatever their size.
 	tailScrapes = 8
 	tailBytes   = 256 << 10
 )

@@ -300,7 +300,7 @@ func (s *Spool) trim() {
 			break
 		}
 		left := len(s.ring.entries) - n
-		if e.seq >= least && (s.dir == "" || left <= tailScrapes && (bytes <= tailBytes || left == 1)) {
+		if e.seq >= least && (s.dir == "" || left <= tailScrapes && (bytes <= tailBytes || left <= 2)) {
 			break
 		}
 		n++
