@@ -112,7 +112,8 @@ func Compare(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames,
 	if err != nil {
 		return res, err
 	}
-	r, err := begin(dir, a, f, s, p.Interval)
+	// The same series for everyone: the peers do not send metrics of their own.
+	r, err := begin(dir, a, f, s, p.Interval, "SELF_METRICS=false")
 	if err != nil {
 		return res, err
 	}
@@ -264,6 +265,12 @@ func (r *run) crash(ctx context.Context, p Plan, res *Result) error {
 	first := r.target.Served() + 1
 	if err := r.served(ctx, p.Crash); err != nil {
 		return err
+	}
+	// Between two scrapes: one in progress is lost by everyone.
+	select {
+	case <-time.After(p.Interval / 2):
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	r.proc.Kill()
 	var err error

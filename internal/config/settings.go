@@ -199,7 +199,7 @@ var settings = []Setting{
 	},
 	{
 		Name: "MAX_SAMPLES_PER_SEND", Group: groupSending, Type: Count, Default: "30000", Min: "1", Max: "1000000",
-		Help: "Samples in one request.",
+		Help: "Samples in one request. Of one scrape it carries at most a third of them, or 10,000.",
 		dest: func(l *loader) any { return &l.base.MaxSamples },
 	},
 	{
