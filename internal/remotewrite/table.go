@@ -19,7 +19,7 @@ const (
 	// that were not used.
 	sweepEvery = 64
 	// restAfter is the number of requests with known series only after which a table
-	// of more than restAbove drops its maps, a fifth of its memory.
+	// of more than restAbove drops its maps.
 	restAfter = 16
 	restAbove = 4096
 	// slabSize is the number of lines that are allocated together.
