@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -77,14 +78,24 @@ func (s *storm) fault(r *http.Request) faultproxy.Fault {
 }
 
 // behind is a gateway's doing: one request in ten is stored, and the answer says that
-// something went wrong. Requests do not overlap.
+// something went wrong. The request of a process that was killed may overlap with
+// one of its successor.
 func behind(rnd *rand.Rand, past *int) func(http.Handler) http.Handler {
+	var mu sync.Mutex
+	deny := func() (status int) {
+		mu.Lock()
+		defer mu.Unlock()
+		if rnd.IntN(10) != 0 {
+			return 0
+		}
+		*past++
+		return []int{500, 502, 504}[*past%3]
+	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if rnd.IntN(10) == 0 {
-				*past++
+			if status := deny(); status != 0 {
 				next.ServeHTTP(nowhere{http.Header{}}, r)
-				http.Error(w, "stored, but who knows", []int{500, 502, 504}[*past%3])
+				http.Error(w, "stored, but who knows", status)
 				return
 			}
 			next.ServeHTTP(w, r)
