@@ -65,7 +65,7 @@ func checkPush(c call, cfg *config.Config) (err error) {
 		return err
 	}
 
-	scraper, err := scrape.New(scrapeOptions(cfg, log, nil))
+	scraper, err := scrape.New(scrapeOptions(cfg, log))
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,40 @@ func limitSelf() {
 	}
 }
 
-// giveBack returns what the start, or a large target's new shape, took and nobody
-// needs any more. From then on next to nothing is allocated: the runtime would not
-// collect it for minutes, and give it back later still.
+// giveBack collects garbage and returns what is then free to the host.
 func giveBack() { go debug.FreeOSMemory() }
+
+// tidier gives back what the start, or a large target's new shape, took and nobody
+// needs any more: from then on next to nothing is allocated, and the runtime would
+// not collect it for minutes. And it collects the garbage of a small heap, since the
+// runtime lets every heap grow by a mebibyte first, whatever GOGC says, which is as
+// much as all of this program keeps for an engine.
+type tidier struct {
+	// small is a heap, garbage included, that takes a millisecond to collect.
+	small    uint64
+	giveBack func()
+	scrapes  int
+}
+
+// tidyEvery scrapes leave about half a megabyte of garbage, most of it net/http's.
+const tidyEvery = 32
+
+func newTidier() *tidier { return &tidier{small: 4 << 20, giveBack: giveBack} }
+
+// settled is called when the target has kept its shape for some scrapes.
+func (t *tidier) settled() {
+	t.scrapes = 0
+	t.giveBack()
+}
+
+// scraped is called after each scrape.
+func (t *tidier) scraped() {
+	if t.scrapes++; t.scrapes < tidyEvery {
+		return
+	}
+	t.scrapes = 0
+	var m runtime.MemStats
+	if runtime.ReadMemStats(&m); m.HeapAlloc <= t.small {
+		t.giveBack()
+	}
+}

@@ -50,6 +50,7 @@ type pipeline struct {
 	started  time.Time
 	running  atomic.Bool
 	unlisten func()
+	tidier   *tidier
 	notes    []string
 }
 
@@ -57,7 +58,7 @@ type pipeline struct {
 // before the first scrape. A queue that cannot be opened is replaced by one in
 // memory, and the reason stays visible.
 func openPipeline(cfg *config.Config, warnings []config.Warning, log *logging.Logger) (*pipeline, error) {
-	p := &pipeline{cfg: cfg, log: log, started: time.Now()}
+	p := &pipeline{cfg: cfg, log: log, started: time.Now(), tidier: newTidier()}
 	for _, w := range warnings {
 		p.notes = append(p.notes, w.String())
 	}
@@ -88,7 +89,9 @@ func openPipeline(cfg *config.Config, warnings []config.Warning, log *logging.Lo
 		State: p.state, Job: cfg.Job, Instance: cfg.Instance, External: cfg.External, Self: cfg.SelfMetrics,
 	})
 	p.handler = p.self.Handler()
-	p.scraper, err = scrape.New(scrapeOptions(cfg, log, p.self.Append))
+	scraping := scrapeOptions(cfg, log)
+	scraping.Self, scraping.Settled = p.self.Append, p.tidier.settled
+	p.scraper, err = scrape.New(scraping)
 	if err != nil {
 		return nil, errors.Join(err, p.close(context.Background()))
 	}
@@ -97,7 +100,7 @@ func openPipeline(cfg *config.Config, warnings []config.Warning, log *logging.Lo
 	return p, nil
 }
 
-func scrapeOptions(cfg *config.Config, log logrus.FieldLogger, self func(*series.Scrape)) scrape.Options {
+func scrapeOptions(cfg *config.Config, log logrus.FieldLogger) scrape.Options {
 	o := scrape.Options{
 		Target:      cfg.Target,
 		Interval:    cfg.Interval,
@@ -109,8 +112,6 @@ func scrapeOptions(cfg *config.Config, log logrus.FieldLogger, self func(*series
 		External:    cfg.External,
 		Keep:        cfg.Keep,
 		Drop:        cfg.Drop,
-		Self:        self,
-		Settled:     giveBack,
 		UserAgent:   userAgent(),
 		Log:         log,
 	}
@@ -130,6 +131,7 @@ func (p *pipeline) scrape(ctx context.Context) {
 // append hands a scrape to the queue. In the ring is good enough for the loop;
 // that the disk refuses is the spool's to say.
 func (p *pipeline) append(sc *series.Scrape) error {
+	defer p.tidier.scraped()
 	_, err := p.spool.Append(sc)
 	if appended != nil {
 		appended(sc, err)
