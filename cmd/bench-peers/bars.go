@@ -18,8 +18,39 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/internal/bench/replay"
 )
 
-// bars measures what needs this project's program alone. The three runs share
-// the machine: none of them measures processor time.
+// secured measures the memory of all agents over TLS. They run at one time: it is
+// not processor time that is measured.
+func secured(ctx context.Context, w io.Writer, o options, all []*agents.Agent) error {
+	frames, err := replay.Recorded(o.archive, 1)
+	if err != nil {
+		return err
+	}
+	scrapes := 100
+	if o.quick {
+		scrapes = 15
+	}
+	log.Printf("tls: all at once, %d scrapes", scrapes)
+	var memory [2][]procstat.Memory
+	g, ctx := errgroup.WithContext(ctx)
+	for self := range memory {
+		memory[self] = make([]procstat.Memory, len(all))
+		for i, a := range all {
+			g.Go(func() (err error) {
+				dir := filepath.Join(o.dir, fmt.Sprintf("tls-%d", self), a.Name)
+				memory[self][i], err = bench.Secured(ctx, dir, a, frames, self == 1, scrapes)
+				return err
+			})
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	bench.MemoryTable(w, fmt.Sprintf("Memory after %d scrapes over TLS, the engine's %d series", scrapes, frames.Series), all, memory[0], memory[1])
+	return nil
+}
+
+// bars measures what needs this project's program alone. The two runs share
+// the machine: neither of them measures processor time.
 func bars(ctx context.Context, w io.Writer, o options, a *agents.Agent) error {
 	log.Printf("bars: %s %s", a.Name, a.Version)
 	frames, err := replay.Recorded(o.archive, 1)
@@ -30,19 +61,14 @@ func bars(ctx context.Context, w io.Writer, o options, a *agents.Agent) error {
 	if err != nil {
 		return err
 	}
-	scrapes, over := 100, time.Minute
+	scrapes, over := 60, time.Minute
 	if o.quick {
-		scrapes, over = 15, 10*time.Second
+		scrapes, over = 8, 10*time.Second
 	}
-	var memory procstat.Memory
 	var merged, idle, floor float64
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		memory, err = bench.Secured(ctx, filepath.Join(o.dir, "secured"), a, frames, scrapes)
-		return err
-	})
-	g.Go(func() (err error) {
-		merged, err = bench.Merged(ctx, filepath.Join(o.dir, "merged"), a, apart, scrapes*6/10/4*4)
+		merged, err = bench.Merged(ctx, filepath.Join(o.dir, "merged"), a, apart, scrapes)
 		return err
 	})
 	g.Go(func() (err error) {
@@ -53,8 +79,6 @@ func bars(ctx context.Context, w io.Writer, o options, a *agents.Agent) error {
 		return err
 	}
 	fmt.Fprintf(w, "### %s alone, the engine's %d series\n\n| | |\n|---|---|\n", a.Name, frames.Series)
-	fmt.Fprintf(w, "| anonymous memory after %d scrapes over TLS, own metrics on | %.1f MB |\n", scrapes, float64(memory.Anonymous)/1e6)
-	fmt.Fprintf(w, "| resident memory, likewise; its peak | %.1f MB; %.1f MB |\n", float64(memory.Resident)/1e6, float64(memory.Peak)/1e6)
 	fmt.Fprintf(w, "| wire bytes a sample, four scrapes merged (BATCH_SEND_DEADLINE=1m at 15 s) | %.2f B |\n", merged)
 	fmt.Fprintf(w, "| voluntary context switches a second, idle at an interval of 10 m | %.2f |\n", idle)
 	fmt.Fprintf(w, "| the same of a Go program that only listens | %.2f |\n\n", floor)

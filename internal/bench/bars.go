@@ -15,9 +15,9 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/internal/bench/sink"
 )
 
-// Secured runs the agent over TLS, with its own metrics in the stream, and
+// Secured runs the agent over TLS, if self with its own metrics in the stream, and
 // returns its memory after that many scrapes a second apart.
-func Secured(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, scrapes int) (procstat.Memory, error) {
+func Secured(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, self bool, scrapes int) (procstat.Memory, error) {
 	conf, ca, err := certificate(dir)
 	if err != nil {
 		return procstat.Memory{}, err
@@ -26,7 +26,7 @@ func Secured(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames,
 	if err != nil {
 		return procstat.Memory{}, err
 	}
-	r, err := begin(dir, a, f, s, time.Second, "REMOTE_WRITE_CA_FILE="+ca)
+	r, err := begin(agents.Work{Dir: dir, Interval: time.Second, CA: ca, Self: self}, a, f, s)
 	if err != nil {
 		return procstat.Memory{}, err
 	}
@@ -34,10 +34,15 @@ func Secured(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames,
 	if err := r.served(ctx, scrapes); err != nil {
 		return procstat.Memory{}, err
 	}
-	if n := s.Missing(1, scrapes-2); n > 0 {
-		return procstat.Memory{}, fmt.Errorf("%d of %d scrapes over TLS have not arrived", n, scrapes)
+	m, err := procstat.ReadMemory(r.proc.Pid)
+	if err != nil {
+		return procstat.Memory{}, err
 	}
-	return procstat.ReadMemory(r.proc.Pid)
+	// Measured at once, since a peer may hold the newest scrapes back for seconds.
+	if !s.Wait(15*time.Second, func() bool { return s.Missing(1, scrapes) == 0 }) {
+		return procstat.Memory{}, fmt.Errorf("%s: %d of %d scrapes over TLS have not arrived", a.Name, s.Missing(1, scrapes), scrapes)
+	}
+	return m, nil
 }
 
 // Merged returns the wire bytes a sample when the agent waits to merge four
@@ -48,7 +53,7 @@ func Merged(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, 
 	if err != nil {
 		return 0, err
 	}
-	r, err := begin(dir, a, f, s, time.Second, "BATCH_SEND_DEADLINE=4s")
+	r, err := begin(agents.Work{Dir: dir, Interval: time.Second, Self: true, Env: []string{"BATCH_SEND_DEADLINE=4s"}}, a, f, s)
 	if err != nil {
 		return 0, err
 	}
@@ -76,7 +81,7 @@ func Idle(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, li
 	if err != nil {
 		return 0, 0, err
 	}
-	r, err := begin(dir, a, f, s, 10*time.Minute)
+	r, err := begin(agents.Work{Dir: dir, Interval: 10 * time.Minute, Self: true}, a, f, s)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -149,7 +154,10 @@ func Drain(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, s
 	if err := s.Down(); err != nil {
 		return d, err
 	}
-	work := agents.Work{Dir: dir}
+	work := agents.Work{
+		Dir: dir, Interval: 10 * time.Minute, Self: true,
+		Env: []string{"JOB=live", "INSTANCE=" + backlogInstance},
+	}
 	if d.Samples, err = backlog(work.Data(), s.URL(), f, scrapes); err != nil {
 		return d, err
 	}
@@ -157,7 +165,7 @@ func Drain(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, s
 		return d, err
 	}
 	// The target's own answers would collide with the backlog's numbers.
-	r, err := begin(dir, a, replay.Synthetic(2), s, 10*time.Minute, "JOB=live", "INSTANCE="+backlogInstance)
+	r, err := begin(work, a, replay.Synthetic(2), s)
 	if err != nil {
 		return d, err
 	}

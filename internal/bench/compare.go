@@ -60,16 +60,18 @@ type run struct {
 	proc   *agents.Process
 }
 
-// begin sets up a target, a sink and an agent under dir, which is made new.
-func begin(dir string, a *agents.Agent, f *replay.Frames, s *sink.Sink, interval time.Duration, env ...string) (*run, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+// begin sets up a target and sets an agent to work on it and the sink, in the
+// work's directory, which is made new.
+func begin(w agents.Work, a *agents.Agent, f *replay.Frames, s *sink.Sink) (*run, error) {
+	if err := os.MkdirAll(w.Dir, 0o700); err != nil {
 		return nil, err
 	}
 	t, err := replay.Serve(f)
 	if err != nil {
 		return nil, err
 	}
-	r := &run{agent: a, target: t, sink: s, work: agents.Work{Dir: dir, Target: t.Addr, URL: s.URL(), Interval: interval, Env: env}}
+	w.Target, w.URL = t.Addr, s.URL()
+	r := &run{agent: a, target: t, sink: s, work: w}
 	r.proc, err = a.Start(r.work)
 	if err != nil {
 		t.Close()
@@ -112,8 +114,8 @@ func Compare(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames,
 	if err != nil {
 		return res, err
 	}
-	// The same series for everyone: the peers do not send metrics of their own.
-	r, err := begin(dir, a, f, s, p.Interval, "SELF_METRICS=false")
+	// The same series for everyone: nobody sends metrics of its own.
+	r, err := begin(agents.Work{Dir: dir, Interval: p.Interval}, a, f, s)
 	if err != nil {
 		return res, err
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/bench/agents"
+	"github.com/docker-remote-write/docker-remote-write/internal/bench/procstat"
 )
 
 // Machine describes where the figures come from, in one line.
@@ -52,14 +53,16 @@ func Insert(file, name string, text []byte) error {
 	return os.WriteFile(file, []byte(head+begin+"\n"+string(text)+end+tail), 0o644)
 }
 
+// row is one figure of each agent; a negative one was not measured.
+type row struct {
+	name   string
+	format func(float64) string
+	value  func(agent int) float64
+}
+
 // Table writes the agents' results side by side as Markdown, the first agent's
 // in the first column and, behind each other figure, its ratio to the first.
 func Table(w io.Writer, title string, all []*agents.Agent, results []Result) {
-	fmt.Fprintf(w, "### %s\n\n|", title)
-	for _, a := range all {
-		fmt.Fprintf(w, " | %s %s, remote write %s", a.Name, a.Version, a.Protocol)
-	}
-	fmt.Fprint(w, " |\n|---|", strings.Repeat("---|", len(all)), "\n")
 	sizes := make([]float64, len(all))
 	for i, a := range all {
 		n, err := a.Size()
@@ -68,15 +71,9 @@ func Table(w io.Writer, title string, all []*agents.Agent, results []Result) {
 		}
 		sizes[i] = float64(n)
 	}
-	rows := []struct {
-		name   string
-		format func(float64) string
-		value  func(i int) float64
-	}{
-		{"processor time a scrape, whole process", millis, func(i int) float64 { return float64(results[i].CPU) }},
-		{"resident memory", megabytes, func(i int) float64 { return float64(results[i].Memory.Resident) }},
-		{"of it anonymous", megabytes, func(i int) float64 { return float64(results[i].Memory.Anonymous) }},
-		{"resident, peak", megabytes, func(i int) float64 { return float64(results[i].Memory.Peak) }},
+	rows := []row{{"processor time a scrape, whole process", millis, func(i int) float64 { return float64(results[i].CPU) }}}
+	rows = append(rows, memoryRows("", func(i int) procstat.Memory { return results[i].Memory })...)
+	layOut(w, title, all, append(rows, []row{
 		{"program file", megabytes, func(i int) float64 { return sizes[i] }},
 		{"start to first sample delivered", seconds, func(i int) float64 { return float64(results[i].FirstSample) }},
 		{"wire bytes a sample, live", perSample, func(i int) float64 { return results[i].LiveBytes }},
@@ -89,7 +86,31 @@ func Table(w io.Writer, title string, all []*agents.Agent, results []Result) {
 		{"samples out of order, before the crash", count, func(i int) float64 { return float64(results[i].OutOfOrder) }},
 		{"scrapes lost, outage with kill -9", count, func(i int) float64 { return float64(results[i].CrashLost) }},
 		{"samples out of order, outage with kill -9", count, func(i int) float64 { return float64(results[i].CrashOutOfOrder) }},
+	}...))
+}
+
+// MemoryTable does the same for two measurements of memory, without and with the
+// agents' metrics of themselves.
+func MemoryTable(w io.Writer, title string, all []*agents.Agent, without, with []procstat.Memory) {
+	layOut(w, title, all, append(
+		memoryRows(", own metrics on", func(i int) procstat.Memory { return with[i] }),
+		memoryRows(", own metrics off", func(i int) procstat.Memory { return without[i] })...))
+}
+
+func memoryRows(when string, of func(agent int) procstat.Memory) []row {
+	return []row{
+		{"resident memory" + when, megabytes, func(i int) float64 { return float64(of(i).Resident) }},
+		{"of it anonymous", megabytes, func(i int) float64 { return float64(of(i).Anonymous) }},
+		{"resident, peak", megabytes, func(i int) float64 { return float64(of(i).Peak) }},
 	}
+}
+
+func layOut(w io.Writer, title string, all []*agents.Agent, rows []row) {
+	fmt.Fprintf(w, "### %s\n\n|", title)
+	for _, a := range all {
+		fmt.Fprintf(w, " | %s %s, remote write %s", a.Name, a.Version, a.Protocol)
+	}
+	fmt.Fprint(w, " |\n|---|", strings.Repeat("---|", len(all)), "\n")
 	for _, row := range rows {
 		line, measured := "| "+row.name, false
 		ours := row.value(0)

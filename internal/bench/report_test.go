@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/bench/agents"
+	"github.com/docker-remote-write/docker-remote-write/internal/bench/procstat"
 )
 
 func TestTableShowsRatiosToTheFirst(t *testing.T) {
@@ -30,6 +31,24 @@ func TestTableShowsRatiosToTheFirst(t *testing.T) {
 	}
 	if strings.Contains(b.String(), "samples a second, catching up") {
 		t.Error("a row that nobody was measured for")
+	}
+}
+
+func TestMemoryTableTellsTheTwoApart(t *testing.T) {
+	all := []*agents.Agent{{Name: "ours", Version: "1", Protocol: "2.0"}, {Name: "theirs", Version: "2", Protocol: "1.0"}}
+	var b strings.Builder
+	MemoryTable(&b, "Title", all,
+		[]procstat.Memory{{Resident: 10e6, Anonymous: 4e6, Peak: 11e6}, {Resident: 20e6, Anonymous: 6e6, Peak: 33e6}},
+		[]procstat.Memory{{Resident: 12e6, Anonymous: 5e6, Peak: 13e6}, {Resident: 30e6, Anonymous: 15e6, Peak: 39e6}})
+	want := "### Title\n\n| | ours 1, remote write 2.0 | theirs 2, remote write 1.0 |\n|---|---|---|\n" +
+		"| resident memory, own metrics on | 12.0 MB | 30.0 MB (× 2.5) |\n" +
+		"| of it anonymous | 5.0 MB | 15.0 MB (× 3) |\n" +
+		"| resident, peak | 13.0 MB | 39.0 MB (× 3) |\n" +
+		"| resident memory, own metrics off | 10.0 MB | 20.0 MB (× 2) |\n" +
+		"| of it anonymous | 4.0 MB | 6.0 MB (× 1.5) |\n" +
+		"| resident, peak | 11.0 MB | 33.0 MB (× 3) |\n\n"
+	if b.String() != want {
+		t.Errorf("got\n%swant\n%s", b.String(), want)
 	}
 }
 

@@ -62,7 +62,7 @@ func Soak(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, o 
 		return err
 	}
 	dir = filepath.Join(dir, "run")
-	r, err := begin(dir, a, f, s, o.Interval, "MAX_BACKOFF=2s")
+	r, err := begin(agents.Work{Dir: dir, Interval: o.Interval, Self: true, Env: []string{"MAX_BACKOFF=2s"}}, a, f, s)
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func goroutines(ctx context.Context, dir string, a *agents.Agent, f *replay.Fram
 	if err != nil {
 		return 0, err
 	}
-	r, err := begin(dir, a, f, s, interval)
+	r, err := begin(agents.Work{Dir: dir, Interval: interval, Self: true}, a, f, s)
 	if err != nil {
 		return 0, err
 	}

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -26,6 +27,11 @@ type Work struct {
 	// Target is "host:port" of the scrape target, URL the receiver.
 	Target, URL string
 	Interval    time.Duration
+	// CA is the file of the authority that signed the receiver's certificate.
+	CA string
+	// Self puts the agent's metrics of itself into the stream, once an interval;
+	// the peers scrape themselves for it.
+	Self bool
 	// Env is passed to this project's program, which reads its settings there.
 	Env []string
 }
@@ -51,7 +57,7 @@ func Ours(binary string) (*Agent, error) {
 	return &Agent{
 		Name: "docker-remote-write", Version: firstField(string(v), 1), Binary: binary, Protocol: "2.0",
 		args: func(w Work) ([]string, []string, error) {
-			return []string{"run"}, append([]string{
+			env := []string{
 				"SCRAPE_TARGET=http://" + w.Target + "/metrics",
 				"SCRAPE_INTERVAL=" + w.Interval.String(),
 				"SCRAPE_TIMEOUT=" + w.Interval.String(),
@@ -60,7 +66,12 @@ func Ours(binary string) (*Agent, error) {
 				"DATA_DIR=" + w.Data(),
 				"SPOOL_MAX_BYTES=1GiB",
 				"MAX_BACKOFF=5s",
-			}, w.Env...), nil
+				"SELF_METRICS=" + strconv.FormatBool(w.Self),
+			}
+			if w.CA != "" {
+				env = append(env, "REMOTE_WRITE_CA_FILE="+w.CA)
+			}
+			return []string{"run"}, append(env, w.Env...), nil
 		},
 	}, nil
 }
@@ -80,12 +91,16 @@ func Prometheus(binary string) (*Agent, error) {
 	return &Agent{
 		Name: "Prometheus agent", Version: version, Binary: binary, Protocol: protocol,
 		args: func(w Work) ([]string, []string, error) {
-			config := filepath.Join(w.Dir, "prometheus.yml")
-			err := os.WriteFile(config, fmt.Appendf(nil, "%sremote_write:\n  - url: %s\n%s", scrapeConfig(w), w.URL, message), 0o600)
+			listen, err := freeAddr()
 			if err != nil {
 				return nil, nil, err
 			}
-			listen, err := freeAddr()
+			text := fmt.Sprintf("%sremote_write:\n  - url: %s\n%s", scrapeConfig(w, listen), w.URL, message)
+			if w.CA != "" {
+				text += fmt.Sprintf("    tls_config:\n      ca_file: %s\n", w.CA)
+			}
+			config := filepath.Join(w.Dir, "prometheus.yml")
+			err = os.WriteFile(config, []byte(text), 0o600)
 			return []string{mode, "--config.file=" + config, "--storage.agent.path=" + w.Data(), "--web.listen-address=" + listen, "--log.level=warn"}, nil, err
 		},
 	}, nil
@@ -104,19 +119,32 @@ func VMAgent(binary string) (*Agent, error) {
 	return &Agent{
 		Name: "vmagent", Version: version, Binary: binary, Protocol: "1.0",
 		args: func(w Work) ([]string, []string, error) {
-			config := filepath.Join(w.Dir, "vmagent.yml")
-			if err := os.WriteFile(config, []byte(scrapeConfig(w)), 0o600); err != nil {
+			listen, err := freeAddr()
+			if err != nil {
 				return nil, nil, err
 			}
-			listen, err := freeAddr()
-			return []string{"-promscrape.config=" + config, "-remoteWrite.url=" + w.URL, "-remoteWrite.tmpDataPath=" + w.Data(),
-				"-httpListenAddr=" + listen, "-loggerLevel=WARN"}, nil, err
+			config := filepath.Join(w.Dir, "vmagent.yml")
+			args := []string{"-promscrape.config=" + config, "-remoteWrite.url=" + w.URL, "-remoteWrite.tmpDataPath=" + w.Data(),
+				"-httpListenAddr=" + listen, "-loggerLevel=WARN"}
+			if w.CA != "" {
+				args = append(args, "-remoteWrite.tlsCAFile="+w.CA)
+			}
+			err = os.WriteFile(config, []byte(scrapeConfig(w, listen)), 0o600)
+			return args, nil, err
 		},
 	}, nil
 }
 
-func scrapeConfig(w Work) string {
-	return fmt.Sprintf("global:\n  scrape_interval: %[1]s\n  scrape_timeout: %[1]s\nscrape_configs:\n  - job_name: docker\n    static_configs:\n      - targets: [%[2]q]\n", w.Interval, w.Target)
+// scrapeConfig is what both peers read; self is the agent's own address.
+func scrapeConfig(w Work, self string) string {
+	job := func(name, target string) string {
+		return fmt.Sprintf("  - job_name: %s\n    static_configs:\n      - targets: [%q]\n", name, target)
+	}
+	s := fmt.Sprintf("global:\n  scrape_interval: %[1]s\n  scrape_timeout: %[1]s\nscrape_configs:\n", w.Interval) + job("docker", w.Target)
+	if w.Self {
+		s += job("self", self)
+	}
+	return s
 }
 
 // Size is the length of the program's file in bytes.

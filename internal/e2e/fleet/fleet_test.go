@@ -112,7 +112,7 @@ func TestFiftyHostsThroughAnOutage(t *testing.T) {
 		}
 		h.work = agents.Work{
 			Dir: filepath.Join(dir, h.name), Target: h.target.Addr, URL: server.WriteURL(), Interval: time.Second,
-			Env: []string{"INSTANCE=" + h.name, "SELF_METRICS=false", "MAX_BACKOFF=3s"},
+			Env: []string{"INSTANCE=" + h.name, "MAX_BACKOFF=3s"},
 		}
 		if h.proc, err = agent.Start(h.work); err != nil {
 			h.target.Close()
