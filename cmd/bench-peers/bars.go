@@ -18,19 +18,24 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/internal/bench/replay"
 )
 
-// secured measures the memory of all agents over TLS. They run at one time: it is
-// not processor time that is measured.
-func secured(ctx context.Context, w io.Writer, o options, all []*agents.Agent) error {
+// bars measures what takes its time and no processor's, all of it at once: all
+// agents' memory over TLS, and what needs this project's program alone.
+func bars(ctx context.Context, w io.Writer, o options, all []*agents.Agent) error {
 	frames, err := replay.Recorded(o.archive, 1)
 	if err != nil {
 		return err
 	}
-	scrapes := 100
-	if o.quick {
-		scrapes = 15
+	apart, err := replay.Recorded(o.archive, 15)
+	if err != nil {
+		return err
 	}
-	log.Printf("tls: all at once, %d scrapes", scrapes)
+	scrapes, waits, over := 100, 60, time.Minute
+	if o.quick {
+		scrapes, waits, over = 15, 8, 10*time.Second
+	}
+	log.Printf("bars: everyone over TLS, %d scrapes", scrapes)
 	var memory [2][]procstat.Memory
+	var merged, idle, listens float64
 	g, ctx := errgroup.WithContext(ctx)
 	for self := range memory {
 		memory[self] = make([]procstat.Memory, len(all))
@@ -42,46 +47,37 @@ func secured(ctx context.Context, w io.Writer, o options, all []*agents.Agent) e
 			})
 		}
 	}
+	g.Go(func() (err error) {
+		merged, err = bench.Merged(ctx, filepath.Join(o.dir, "merged"), all[0], apart, waits)
+		return err
+	})
+	g.Go(func() (err error) {
+		idle, listens, err = bench.Idle(ctx, filepath.Join(o.dir, "idle"), all[0], frames, "./internal/bench/listener", over)
+		return err
+	})
 	if err := g.Wait(); err != nil {
 		return err
 	}
 	bench.MemoryTable(w, fmt.Sprintf("Memory after %d scrapes over TLS, the engine's %d series", scrapes, frames.Series), all, memory[0], memory[1])
+	fmt.Fprintf(w, "### %s alone, the engine's %d series\n\n| | |\n|---|---|\n", all[0].Name, frames.Series)
+	fmt.Fprintf(w, "| wire bytes a sample, four scrapes merged (BATCH_SEND_DEADLINE=1m at 15 s) | %.2f B |\n", merged)
+	fmt.Fprintf(w, "| voluntary context switches a second, idle at an interval of 10 m | %.2f |\n", idle)
+	fmt.Fprintf(w, "| the same of a Go program that only listens | %.2f |\n\n", listens)
 	return nil
 }
 
-// bars measures what needs this project's program alone. The two runs share
-// the machine: neither of them measures processor time.
-func bars(ctx context.Context, w io.Writer, o options, a *agents.Agent) error {
-	log.Printf("bars: %s %s", a.Name, a.Version)
-	frames, err := replay.Recorded(o.archive, 1)
-	if err != nil {
-		return err
-	}
-	apart, err := replay.Recorded(o.archive, 15)
-	if err != nil {
-		return err
-	}
-	scrapes, over := 60, time.Minute
+// floor measures the processor time of the input and output alone.
+func floor(ctx context.Context, w io.Writer, o options, frames *replay.Frames) error {
+	plan := bench.Plan{Interval: time.Second, Warm: 5, Live: 20}
 	if o.quick {
-		scrapes, over = 8, 10*time.Second
+		plan.Warm, plan.Live = 2, 3
 	}
-	var merged, idle, floor float64
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
-		merged, err = bench.Merged(ctx, filepath.Join(o.dir, "merged"), a, apart, scrapes)
-		return err
-	})
-	g.Go(func() (err error) {
-		idle, floor, err = bench.Idle(ctx, filepath.Join(o.dir, "idle"), a, frames, "./internal/bench/listener", over)
-		return err
-	})
-	if err := g.Wait(); err != nil {
+	log.Print("floor: a program that does the input and output alone")
+	cpu, err := bench.Floor(ctx, filepath.Join(o.dir, "floor"), "./internal/bench/floor", frames, plan)
+	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "### %s alone, the engine's %d series\n\n| | |\n|---|---|\n", a.Name, frames.Series)
-	fmt.Fprintf(w, "| wire bytes a sample, four scrapes merged (BATCH_SEND_DEADLINE=1m at 15 s) | %.2f B |\n", merged)
-	fmt.Fprintf(w, "| voluntary context switches a second, idle at an interval of 10 m | %.2f |\n", idle)
-	fmt.Fprintf(w, "| the same of a Go program that only listens | %.2f |\n\n", floor)
+	fmt.Fprintf(w, "A Go program that does the same input and output and nothing else takes %.2f ms a scrape.\n\n", cpu.Seconds()*1e3)
 	return nil
 }
 
@@ -105,24 +101,42 @@ func linear(ctx context.Context, w io.Writer, o options, a *agents.Agent) error 
 	return nil
 }
 
-// drain measures backlogs of an hour and of a day.
-func drain(ctx context.Context, w io.Writer, o options, a *agents.Agent) error {
+// drain measures backlogs of an hour and of a day, and vmagent with the latter. Of
+// the peers it is the one that drains a minute's backlog faster.
+func drain(ctx context.Context, w io.Writer, o options, all []*agents.Agent) error {
 	frames, err := replay.Recorded(o.archive, 1)
 	if err != nil {
 		return err
 	}
 	fmt.Fprint(w, "### Draining a backlog into a receiver on loopback\n\n| backlog at 15 s | samples | on disk | resident memory while it waits | its peak until drained | wire bytes a sample | processor time | from the first accepted request |\n|---|---|---|---|---|---|---|---|\n")
+	day := 5760
+	if o.quick {
+		day = 576
+	}
+	line := func(name string, d bench.Drained, err error) error {
+		if err == nil {
+			fmt.Fprintf(w, "| %s | %d | %.2f MB | %.1f MB | %.1f MB | %.2f B | %.2f s | %.2f s |\n", name, d.Samples, float64(d.Disk)/1e6,
+				float64(d.Waiting.Resident)/1e6, float64(d.Peak)/1e6, d.WireBytes, d.CPU.Seconds(), d.Took.Seconds())
+		}
+		return err
+	}
 	for _, b := range []struct {
 		name    string
 		scrapes int
-	}{{"none", 1}, {"1 hour", 240}, {"24 hours", 5760}} {
+	}{{"none", 1}, {"1 hour", 240}, {"24 hours", day}} {
 		log.Printf("drain: %s", b.name)
-		d, err := bench.Drain(ctx, filepath.Join(o.dir, fmt.Sprint("drain-", b.scrapes)), a, frames, b.scrapes)
-		if err != nil {
+		d, err := bench.Drain(ctx, filepath.Join(o.dir, fmt.Sprint("drain-", b.scrapes)), all[0], frames, b.scrapes)
+		if err := line(b.name, d, err); err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "| %s | %d | %.2f MB | %.1f MB | %.1f MB | %.2f B | %.2f s | %.2f s |\n", b.name, d.Samples, float64(d.Disk)/1e6,
-			float64(d.Waiting.Resident)/1e6, float64(d.Peak)/1e6, float64(d.Wire)/float64(d.Samples), d.CPU.Seconds(), d.Took.Seconds())
+	}
+	if !o.alone {
+		peer := all[len(all)-1]
+		log.Printf("drain: %s %s", peer.Name, peer.Version)
+		d, err := bench.DrainPeer(ctx, filepath.Join(o.dir, "drain-peer"), peer, frames, day)
+		if err := line(peer.Name+", as many scrapes", d, err); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintln(w)
 	return nil

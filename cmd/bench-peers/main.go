@@ -39,7 +39,7 @@ func main() {
 	flag.StringVar(&o.archive, "captures", "testdata/captures/v20.10-sequence-60x1s.tar.xz", "`archive` of recorded scrapes")
 	flag.StringVar(&o.doc, "doc", "", "put the tables between the marks in this `file` too")
 	flag.StringVar(&o.dir, "dir", "", "keep data and logs in this `directory` (default: a temporary one)")
-	flag.StringVar(&o.only, "only", "", "comma-separated parts: engine, large, tls, bars, linear, drain (default: all)")
+	flag.StringVar(&o.only, "only", "", "comma-separated parts: engine, large, bars, linear, drain (default: all)")
 	flag.BoolVar(&o.quick, "quick", false, "short phases, to see that everything works; the figures are worth little")
 	flag.BoolVar(&o.alone, "alone", false, "leave the peers out")
 	flag.Parse()
@@ -111,10 +111,9 @@ func measure(ctx context.Context, w io.Writer, o options) error {
 	}{
 		{"engine", func() error { return compare(ctx, w, o, all, false) }},
 		{"large", func() error { return compare(ctx, w, o, all, true) }},
-		{"tls", func() error { return secured(ctx, w, o, all) }},
-		{"bars", func() error { return bars(ctx, w, o, ours) }},
+		{"bars", func() error { return bars(ctx, w, o, all) }},
 		{"linear", func() error { return linear(ctx, w, o, ours) }},
-		{"drain", func() error { return drain(ctx, w, o, ours) }},
+		{"drain", func() error { return drain(ctx, w, o, all) }},
 	} {
 		if o.only == "" || strings.Contains(","+o.only+",", ","+part.name+",") {
 			if err := part.f(); err != nil {
@@ -150,5 +149,8 @@ func compare(ctx context.Context, w io.Writer, o options, all []*agents.Agent, l
 		}
 	}
 	bench.Table(w, title, all, results)
-	return nil
+	if large {
+		return nil
+	}
+	return floor(ctx, w, o, frames)
 }

@@ -87,8 +87,8 @@ func Idle(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, li
 	}
 	defer r.end()
 	bin := filepath.Join(dir, "listener")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", bin, listener).CombinedOutput(); err != nil {
-		return 0, 0, fmt.Errorf("build the listening program: %w: %s", err, out)
+	if err := goBuild(ctx, bin, listener); err != nil {
+		return 0, 0, err
 	}
 	idle := exec.Command(bin)
 	if err := idle.Start(); err != nil {
@@ -129,81 +129,10 @@ func Idle(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, li
 	return per(0), per(1), nil
 }
 
-// Drained is what draining a long backlog costs.
-type Drained struct {
-	Scrapes, Samples int
-	// Disk is what the backlog took, Wire what its requests did, in bytes.
-	Disk, Wire int64
-	// Took is from the first accepted request until the last scrape was in.
-	Took time.Duration
-	// Waiting is the memory with the backlog there and the receiver down; Peak
-	// the highest resident memory until the backlog was gone.
-	Waiting procstat.Memory
-	Peak    int64
-	CPU     time.Duration
-}
-
-// Drain prepares a backlog of that many scrapes in the agent's own format, lets
-// the agent find the receiver down for a few seconds, and measures how it drains.
-func Drain(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, scrapes int) (Drained, error) {
-	d := Drained{Scrapes: scrapes}
-	s, err := sink.New(replay.SequenceName, nil)
-	if err != nil {
-		return d, err
+// goBuild builds the program of that directory.
+func goBuild(ctx context.Context, bin, source string) error {
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", bin, source).CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w: %s", source, err, out)
 	}
-	if err := s.Down(); err != nil {
-		return d, err
-	}
-	work := agents.Work{
-		Dir: dir, Interval: 10 * time.Minute, Self: true,
-		Env: []string{"JOB=live", "INSTANCE=" + backlogInstance},
-	}
-	if d.Samples, err = backlog(work.Data(), s.URL(), f, scrapes); err != nil {
-		return d, err
-	}
-	if d.Disk, err = procstat.DiskUsage(work.Data()); err != nil {
-		return d, err
-	}
-	// The target's own answers would collide with the backlog's numbers.
-	r, err := begin(work, a, replay.Synthetic(2), s)
-	if err != nil {
-		return d, err
-	}
-	defer r.end()
-	select {
-	case <-time.After(3 * time.Second):
-	case <-ctx.Done():
-		return d, ctx.Err()
-	}
-	if d.Waiting, err = procstat.ReadMemory(r.proc.Pid); err != nil {
-		return d, err
-	}
-	cpu, err := procstat.CPU(r.proc.Pid)
-	if err != nil {
-		return d, err
-	}
-	if err := s.Up(); err != nil {
-		return d, err
-	}
-	if !s.Wait(2*time.Minute, func() bool { _, ok := s.Arrived(scrapes); return ok }) {
-		return d, fmt.Errorf("the backlog is not drained after two minutes; the log is %s", filepath.Join(dir, "log"))
-	}
-	last, _ := s.Arrived(scrapes)
-	d.Took = last.Sub(s.Resumed())
-	after, err := procstat.CPU(r.proc.Pid)
-	if err != nil {
-		return d, err
-	}
-	d.CPU = after - cpu
-	m, err := procstat.ReadMemory(r.proc.Pid)
-	if err != nil {
-		return d, err
-	}
-	d.Peak = m.Peak
-	t := s.Totals()
-	d.Wire = int64(t.Bytes)
-	if n := s.Missing(1, scrapes); n > 0 || t.OutOfOrder > 0 {
-		return d, fmt.Errorf("%d scrapes of the backlog are missing, %d samples out of order", n, t.OutOfOrder)
-	}
-	return d, nil
+	return nil
 }

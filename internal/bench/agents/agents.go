@@ -135,6 +135,17 @@ func VMAgent(binary string) (*Agent, error) {
 	}, nil
 }
 
+// Floor is a program that does the input and output of an agent and nothing else;
+// body is the file that it posts each time.
+func Floor(binary, body string) *Agent {
+	return &Agent{
+		Name: "input and output alone", Binary: binary,
+		args: func(w Work) ([]string, []string, error) {
+			return []string{w.Target, w.URL, body, filepath.Join(w.Data(), "file"), w.Interval.String()}, nil, nil
+		},
+	}
+}
+
 // scrapeConfig is what both peers read; self is the agent's own address.
 func scrapeConfig(w Work, self string) string {
 	job := func(name, target string) string {

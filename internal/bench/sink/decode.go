@@ -3,6 +3,7 @@
 package sink
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -160,17 +161,39 @@ func (d *decoder) v2(b []byte) error {
 // sample takes one sample; field 1 is the value, 2 the time, in both versions.
 func (d *decoder) sample(m []byte) error {
 	var s sample
-	err := fields(m, func(num protowire.Number, v uint64, _ []byte) error {
-		switch num {
-		case 1:
-			s.v = math.Float64frombits(v)
-		case 2:
-			s.t = int64(v)
+	// As nearly all of them are: a value other than zero, a time, and no more.
+	if len(m) > 10 && m[0] == 1<<3|byte(protowire.Fixed64Type) && m[9] == 2<<3 {
+		if t, n := binary.Uvarint(m[10:]); n == len(m)-10 {
+			s.v, s.t = math.Float64frombits(binary.LittleEndian.Uint64(m[1:])), int64(t)
+			d.samples = append(d.samples, s)
+			return nil
 		}
-		return nil
-	})
+	}
+	for len(m) > 0 {
+		num, typ, n := protowire.ConsumeTag(m)
+		if n < 0 {
+			return errMalformed
+		}
+		m = m[n:]
+		switch {
+		case num == 1 && typ == protowire.Fixed64Type:
+			var v uint64
+			v, n = protowire.ConsumeFixed64(m)
+			s.v = math.Float64frombits(v)
+		case num == 2 && typ == protowire.VarintType:
+			var v uint64
+			v, n = protowire.ConsumeVarint(m)
+			s.t = int64(v)
+		default:
+			n = protowire.ConsumeFieldValue(num, typ, m)
+		}
+		if n < 0 {
+			return errMalformed
+		}
+		m = m[n:]
+	}
 	d.samples = append(d.samples, s)
-	return err
+	return nil
 }
 
 // finish gives the samples from that index on their series.

@@ -250,11 +250,13 @@ func (s *Sink) count(wire int) {
 	if s.resumed.IsZero() && len(s.dec.samples) > 0 {
 		s.resumed = now
 	}
-	for _, p := range s.dec.samples {
-		r := s.recent[p.key]
-		if r == nil {
-			r = &recent{}
-			s.recent[p.key] = r
+	var r *recent
+	for i, p := range s.dec.samples {
+		if i == 0 || p.key != s.dec.samples[i-1].key {
+			if r = s.recent[p.key]; r == nil {
+				r = &recent{}
+				s.recent[p.key] = r
+			}
 		}
 		switch {
 		case r.add(p.t):
