@@ -101,17 +101,17 @@ func linear(ctx context.Context, w io.Writer, o options, a *agents.Agent) error 
 	return nil
 }
 
-// drain measures backlogs of an hour and of a day, and vmagent with the latter. Of
-// the peers it is the one that drains a minute's backlog faster.
-func drain(ctx context.Context, w io.Writer, o options, all []*agents.Agent) error {
+// drain measures backlogs of an hour and of a day, and with the latter a peer, nil
+// for none.
+func drain(ctx context.Context, w io.Writer, o options, a, peer *agents.Agent) error {
 	frames, err := replay.Recorded(o.archive, 1)
 	if err != nil {
 		return err
 	}
 	fmt.Fprint(w, "### Draining a backlog into a receiver on loopback\n\n| backlog at 15 s | samples | on disk | resident memory while it waits | its peak until drained | wire bytes a sample | processor time | from the first accepted request |\n|---|---|---|---|---|---|---|---|\n")
-	day := 5760
+	long, scrapes := "24 hours", 5760
 	if o.quick {
-		day = 576
+		long, scrapes = "2.4 hours", 576
 	}
 	line := func(name string, d bench.Drained, err error) error {
 		if err == nil {
@@ -123,17 +123,16 @@ func drain(ctx context.Context, w io.Writer, o options, all []*agents.Agent) err
 	for _, b := range []struct {
 		name    string
 		scrapes int
-	}{{"none", 1}, {"1 hour", 240}, {"24 hours", day}} {
+	}{{"none", 1}, {"1 hour", 240}, {long, scrapes}} {
 		log.Printf("drain: %s", b.name)
-		d, err := bench.Drain(ctx, filepath.Join(o.dir, fmt.Sprint("drain-", b.scrapes)), all[0], frames, b.scrapes)
+		d, err := bench.Drain(ctx, filepath.Join(o.dir, fmt.Sprint("drain-", b.scrapes)), a, frames, b.scrapes)
 		if err := line(b.name, d, err); err != nil {
 			return err
 		}
 	}
-	if !o.alone {
-		peer := all[len(all)-1]
+	if peer != nil {
 		log.Printf("drain: %s %s", peer.Name, peer.Version)
-		d, err := bench.DrainPeer(ctx, filepath.Join(o.dir, "drain-peer"), peer, frames, day)
+		d, err := bench.DrainPeer(ctx, filepath.Join(o.dir, "drain-peer"), peer, frames, scrapes)
 		if err := line(peer.Name+", as many scrapes", d, err); err != nil {
 			return err
 		}

@@ -93,13 +93,13 @@ func measure(ctx context.Context, w io.Writer, o options) error {
 		return err
 	}
 	all := []*agents.Agent{ours}
+	var vmagent *agents.Agent // of the peers the one that drains a minute's backlog faster
 	if !o.alone {
 		prometheus, err := agents.Prometheus(o.prometheus)
 		if err != nil {
 			return err
 		}
-		vmagent, err := agents.VMAgent(o.vmagent)
-		if err != nil {
+		if vmagent, err = agents.VMAgent(o.vmagent); err != nil {
 			return err
 		}
 		all = append(all, prometheus, vmagent)
@@ -113,7 +113,7 @@ func measure(ctx context.Context, w io.Writer, o options) error {
 		{"large", func() error { return compare(ctx, w, o, all, true) }},
 		{"bars", func() error { return bars(ctx, w, o, all) }},
 		{"linear", func() error { return linear(ctx, w, o, ours) }},
-		{"drain", func() error { return drain(ctx, w, o, all) }},
+		{"drain", func() error { return drain(ctx, w, o, ours, vmagent) }},
 	} {
 		if o.only == "" || strings.Contains(","+o.only+",", ","+part.name+",") {
 			if err := part.f(); err != nil {
