@@ -84,7 +84,7 @@ lint: ## format, vet, staticcheck
 	scripts/lint staticcheck
 
 unit: ## the tests that need no engine, with the race detector
-	$(gotestsum) -race -timeout 10m $$($(GO) list ./... | grep -v /internal/e2e)
+	$(gotestsum) -race -timeout 10m $$($(GO) list ./... | grep -v /proof/e2e)
 
 # What `make demo` compiles, once, before several tests run it side by side.
 build/demo: FORCE
@@ -93,21 +93,21 @@ FORCE:
 
 e2e: ## the tests on a real engine and real receivers, as root; then what they measured
 	@mkdir -p build && rm -f $(E2E_SAYS)
-	$(gotestsum) -race -timeout 15m -count=1 -parallel 4 ./internal/e2e/...
+	$(gotestsum) -race -timeout 15m -count=1 -parallel 4 ./proof/e2e/...
 	@echo; sort -u $(E2E_SAYS)
 
 soak: deps build ## 30 minutes of outages and restarts at a hundred times the normal rate, then the random tests at length [SOAK=, SOAK_LOOPS=]
-	$(GO) run ./cmd/soak -length $(SOAK)
-	TEST_LOOPS=$(SOAK_LOOPS) $(gotestsum) -race -timeout 1h -count=1 $$(grep -rl TEST_LOOPS --include=*_test.go internal | xargs dirname | sort -u | sed 's,^,./,')
+	$(GO) run ./proof/cmd/soak -length $(SOAK)
+	TEST_LOOPS=$(SOAK_LOOPS) $(gotestsum) -race -timeout 1h -count=1 $$(grep -rl TEST_LOOPS --include=*_test.go internal proof | xargs dirname | sort -u | sed 's,^,./,')
 
 bench: ## Go benchmarks of each step, for benchstat [BENCH=regexp, BENCH_COUNT=]
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime 100ms -count $(BENCH_COUNT) -timeout 10m $$(grep -rl '^func Benchmark' --include=*_test.go internal | xargs dirname | sort -u | sed 's,^,./,')
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime 100ms -count $(BENCH_COUNT) -timeout 10m $$(grep -rl '^func Benchmark' --include=*_test.go internal proof | xargs dirname | sort -u | sed 's,^,./,')
 
 bench-peers: deps build ## this program beside Prometheus and vmagent, 15 minutes [PROMETHEUS=, VMAGENT=, DOC=docs/performance.md]
-	$(GO) run ./cmd/bench-peers -doc '$(DOC)'
+	$(GO) run ./proof/cmd/bench-peers -doc '$(DOC)'
 
 fleet: ## plot a simulated fleet of 10,000 hosts into docs/
-	$(GO) run ./cmd/fleet -o docs
+	$(GO) run ./proof/cmd/fleet -o docs
 
 fuzz: ## every fuzz target in turn, a minute each; what they find lands in testdata/fuzz [FUZZ_TIME=1m]
 	scripts/fuzz '$(FUZZ_TIME)'

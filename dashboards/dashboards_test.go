@@ -17,8 +17,8 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 	"go.yaml.in/yaml/v2"
 
-	"github.com/docker-remote-write/docker-remote-write/internal/engine"
 	"github.com/docker-remote-write/docker-remote-write/internal/telemetry"
+	"github.com/docker-remote-write/docker-remote-write/proof/engine"
 )
 
 type dashboard struct {

@@ -13,8 +13,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/docker-remote-write/docker-remote-write/internal/engine"
-	"github.com/docker-remote-write/docker-remote-write/internal/promtest"
+	"github.com/docker-remote-write/docker-remote-write/proof/engine"
+	"github.com/docker-remote-write/docker-remote-write/proof/promtest"
 )
 
 // scrapeInterval makes the view move.

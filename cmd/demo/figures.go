@@ -11,7 +11,7 @@ import (
 
 	"github.com/prometheus/prometheus/promql"
 
-	"github.com/docker-remote-write/docker-remote-write/internal/promtest"
+	"github.com/docker-remote-write/docker-remote-write/proof/promtest"
 )
 
 // figures is what one screen shows. Every number in it is the answer of a PromQL

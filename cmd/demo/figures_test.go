@@ -21,7 +21,7 @@ import (
 	"github.com/prometheus/prometheus/prompb"
 	"go.uber.org/goleak"
 
-	"github.com/docker-remote-write/docker-remote-write/internal/promtest"
+	"github.com/docker-remote-write/docker-remote-write/proof/promtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

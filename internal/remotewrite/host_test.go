@@ -13,10 +13,10 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
-	"github.com/docker-remote-write/docker-remote-write/internal/promtest"
 	"github.com/docker-remote-write/docker-remote-write/internal/remotewrite"
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 	"github.com/docker-remote-write/docker-remote-write/internal/spool"
+	"github.com/docker-remote-write/docker-remote-write/proof/promtest"
 )
 
 // host is a durable spool with one endpoint, and what was put into it.

@@ -18,10 +18,10 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 
-	"github.com/docker-remote-write/docker-remote-write/internal/faultproxy"
-	"github.com/docker-remote-write/docker-remote-write/internal/promtest"
 	"github.com/docker-remote-write/docker-remote-write/internal/remotewrite"
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
+	"github.com/docker-remote-write/docker-remote-write/proof/faultproxy"
+	"github.com/docker-remote-write/docker-remote-write/proof/promtest"
 )
 
 // TestOneRefusedScrape: in a backlog of sixty scrapes one has a sample that a

@@ -16,10 +16,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/docker-remote-write/docker-remote-write/internal/bench/replay"
 	"github.com/docker-remote-write/docker-remote-write/internal/remotewrite"
 	"github.com/docker-remote-write/docker-remote-write/internal/scrape"
 	"github.com/docker-remote-write/docker-remote-write/internal/spool"
+	"github.com/docker-remote-write/docker-remote-write/proof/bench/replay"
 )
 
 // TestWireBytes sends scrapes recorded from an engine, as many in a request

@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/docker-remote-write/docker-remote-write/internal/engine"
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
+	"github.com/docker-remote-write/docker-remote-write/proof/engine"
 )
 
 // chromium opens a URL in a real browser, without a window, and returns the text

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/docker-remote-write/docker-remote-write/proof/bench/agents"
+	"github.com/docker-remote-write/docker-remote-write/proof/bench/procstat"
+	"github.com/docker-remote-write/docker-remote-write/proof/bench/replay"
+	"github.com/docker-remote-write/docker-remote-write/proof/bench/sink"
+)
+
+// SoakOptions of one agent's long run.
+type SoakOptions struct {
+	Interval time.Duration
+	// Cycle is the time from one outage to the next, Outage how long each lasts,
+	// Length that of the whole run.
+	Cycle, Outage, Length time.Duration
+	// Restart restarts the agent in each outage, by SIGTERM and by SIGKILL in turn.
+	Restart bool
+	// Report is called after each cycle.
+	Report func(cycle int, u Usage)
+}
+
+// Usage is what a process holds between two outages.
+type Usage struct {
+	Memory               procstat.Memory
+	Threads, Descriptors int
+	Disk                 int64
+	Served, Samples      int
+	Repeated, OutOfOrder int
+}
+
+// soakBounds are how much more a process may hold at the end than at the start.
+const (
+	soakMemory      = 4 << 20
+	soakThreads     = 3
+	soakDescriptors = 2
+	// soakDisk is two segments of the spool and what lies beside them.
+	soakDisk = 3 << 20
+)
+
+// Soak runs the agent through an outage, and possibly a restart, in each cycle,
+// and returns an error if a scrape is lost, if samples are out of order, or if
+// the process holds more at the end than at the start.
+func Soak(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, o SoakOptions) error {
+	s, err := sink.New(replay.SequenceName, nil)
+	if err != nil {
+		return err
+	}
+	// How many goroutines there are is known from one that is ended for it.
+	atStart, err := goroutines(ctx, filepath.Join(dir, "fresh"), a, f, o.Interval)
+	if err != nil {
+		return err
+	}
+	dir = filepath.Join(dir, "run")
+	r, err := begin(agents.Work{Dir: dir, Interval: o.Interval, Self: true, Env: []string{"MAX_BACKOFF=2s"}}, a, f, s)
+	if err != nil {
+		return err
+	}
+	defer r.end()
+	var first, last Usage
+	begun := time.Now()
+	for cycle := 0; cycle == 0 || time.Since(begun)+o.Cycle <= o.Length; cycle++ {
+		if err := r.cycle(ctx, cycle, o); err != nil {
+			return fmt.Errorf("cycle %d: %w", cycle, err)
+		}
+		if last, err = r.usage(); err != nil {
+			return err
+		}
+		if cycle <= 1 {
+			first = last // the first outage fills the buffers
+		}
+		if o.Report != nil {
+			o.Report(cycle, last)
+		}
+	}
+	var faults []error
+	compare := func(what string, a, b, more int64) {
+		if b > a+more {
+			faults = append(faults, fmt.Errorf("%s: %d at the end, %d at the start", what, b, a))
+		}
+	}
+	compare("anonymous memory", first.Memory.Anonymous, last.Memory.Anonymous, soakMemory)
+	compare("resident memory", first.Memory.Resident, last.Memory.Resident, soakMemory)
+	compare("threads", int64(first.Threads), int64(last.Threads), soakThreads)
+	compare("descriptors", int64(first.Descriptors), int64(last.Descriptors), soakDescriptors)
+	compare("disk", 0, last.Disk, soakDisk)
+	compare("samples out of order", 0, int64(last.OutOfOrder), 0)
+	atEnd, err := r.proc.Goroutines()
+	if err != nil {
+		return err
+	}
+	compare("goroutines", int64(atStart), int64(atEnd), soakThreads)
+	return errors.Join(faults...)
+}
+
+// goroutines counts those of an agent that has just delivered a few scrapes.
+func goroutines(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, interval time.Duration) (int, error) {
+	s, err := sink.New(replay.SequenceName, nil)
+	if err != nil {
+		return 0, err
+	}
+	r, err := begin(agents.Work{Dir: dir, Interval: interval, Self: true}, a, f, s)
+	if err != nil {
+		return 0, err
+	}
+	defer r.end()
+	if err := r.served(ctx, 5); err != nil {
+		return 0, err
+	}
+	return r.proc.Goroutines()
+}
+
+// cycle is a time of quiet, an outage of one of three kinds, and the recovery from it.
+func (r *run) cycle(ctx context.Context, n int, o SoakOptions) error {
+	if err := r.served(ctx, int((o.Cycle-o.Outage)/o.Interval)*3/4); err != nil {
+		return err
+	}
+	kinds := []int{0, http.StatusServiceUnavailable, http.StatusTooManyRequests}
+	kind := kinds[n%len(kinds)]
+	if kind == 0 {
+		if err := r.sink.Down(); err != nil {
+			return err
+		}
+	} else {
+		r.sink.Fail(kind)
+	}
+	half := int(o.Outage / o.Interval / 2)
+	if err := r.served(ctx, half); err != nil {
+		return err
+	}
+	if o.Restart {
+		if n%2 == 0 {
+			if err := r.proc.Stop(); err != nil {
+				return err
+			}
+		} else {
+			r.proc.Kill()
+		}
+		var err error
+		if r.proc, err = r.agent.Start(r.work); err != nil {
+			return err
+		}
+	}
+	if err := r.served(ctx, half); err != nil {
+		return err
+	}
+	last := r.target.Served()
+	if kind == 0 {
+		if err := r.sink.Up(); err != nil {
+			return err
+		}
+	} else {
+		r.sink.Fail(0)
+	}
+	if !r.sink.Wait(o.Cycle, func() bool { return r.sink.Missing(1, last) <= r.cut(n, o) }) {
+		return fmt.Errorf("%d of the scrapes up to %d are missing", r.sink.Missing(1, last), last)
+	}
+	return nil
+}
+
+// cut is how many scrapes may be missing: an answer that is cut off by SIGKILL or
+// SIGTERM while it is read was served, and is no scrape yet.
+func (r *run) cut(n int, o SoakOptions) int {
+	if !o.Restart {
+		return 0
+	}
+	return n + 1
+}
+
+func (r *run) usage() (Usage, error) {
+	var u Usage
+	var err error
+	if u.Memory, err = procstat.ReadMemory(r.proc.Pid); err != nil {
+		return u, err
+	}
+	if u.Threads, err = procstat.Threads(r.proc.Pid); err != nil {
+		return u, err
+	}
+	if u.Descriptors, err = procstat.Descriptors(r.proc.Pid); err != nil {
+		return u, err
+	}
+	if u.Disk, err = procstat.DiskUsage(r.work.Data()); err != nil {
+		return u, err
+	}
+	t := r.sink.Totals()
+	u.Served, u.Samples, u.Repeated, u.OutOfOrder = r.target.Served(), t.Samples, t.Repeated, t.OutOfOrder
+	return u, nil
+}
+
+// LogOf returns what the agents under dir have written, for a failure's report.
+func LogOf(dir string) string {
+	var b strings.Builder
+	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.Name() == "log" {
+			if raw, err := os.ReadFile(path); err == nil {
+				fmt.Fprintf(&b, "%s:\n%s\n", path, raw[max(0, len(raw)-4096):])
+			}
+		}
+		return nil
+	})
+	return b.String()
+}

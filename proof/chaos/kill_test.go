@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chaos
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	stale "github.com/prometheus/prometheus/model/value"
+
+	"github.com/docker-remote-write/docker-remote-write/proof/faultproxy"
+	"github.com/docker-remote-write/docker-remote-write/proof/promtest"
+)
+
+// TestKill kills the program with SIGKILL at random moments while its receiver, a
+// Prometheus without an out-of-order window, is up, down and flapping. What the
+// program had appended by then must arrive: each number that it wrote to its pipe,
+// with every sample of that scrape, at its time, to the bit. Of what the target
+// served nothing else may be missing but the last answer before a kill.
+func TestKill(t *testing.T) {
+	kills := min(50*loops(), 200)
+	binary := program(t, traced)
+	rnd := random(t)
+	for i, protocol := range []string{"auto", "1.0"} {
+		rnd := rand.New(rand.NewPCG(rnd.Uint64(), uint64(i)))
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			k := newKiller(t, rnd, binary, protocol)
+			for range kills / 2 {
+				k.life()
+			}
+			k.last()
+			k.judge()
+		})
+	}
+}
+
+// killer is one test's program, its target and its receiver.
+type killer struct {
+	t      *testing.T
+	rnd    *rand.Rand
+	target *target
+	proxy  *faultproxy.Proxy
+	prom   *promtest.Server
+	binary string
+	env    []string
+	dir    string
+
+	lives    []string      // paths on the target
+	traced   map[int]int64 // numbers on disk when the process said so, with their times
+	receiver int           // what it is: up, down, flapping, up ...
+	remains  int           // for so many lives
+	horizon  int           // the last number that is looked for
+	tally    *endpoint
+}
+
+const lifeInterval = 300 * time.Millisecond
+
+func newKiller(t *testing.T, rnd *rand.Rand, binary, protocol string) *killer {
+	prom, err := promtest.Start(promtest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { prom.Close() })
+	proxy, err := faultproxy.New(prom.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(proxy.Close)
+	return &killer{
+		t: t, rnd: rnd, target: newTarget(t), proxy: proxy, prom: prom, binary: binary,
+		dir: filepath.Join(t.TempDir(), "data"), traced: map[int]int64{},
+		env: []string{
+			"REMOTE_WRITE_URL=" + proxy.URL() + "/api/v1/write", "REMOTE_WRITE_PROTOCOL=" + protocol, "REMOTE_WRITE_TIMEOUT=2s",
+			"SCRAPE_INTERVAL=" + lifeInterval.String(), "SELF_METRICS=false", "INSTANCE=" + instance,
+			"MIN_BACKOFF=10ms", "MAX_BACKOFF=50ms",
+		},
+	}
+}
+
+func (k *killer) start() *process {
+	life := fmt.Sprintf("/life/%d", len(k.lives))
+	k.lives = append(k.lives, life)
+	return start(k.t, k.binary, k.dir, append(k.env, "SCRAPE_TARGET="+k.target.URL+life)...)
+}
+
+// life runs the program until a random moment: any at all, or one shortly after an
+// answer of the target, when it parses, appends and sends.
+func (k *killer) life() {
+	k.weather()
+	select {
+	case <-k.target.served:
+	default:
+	}
+	p := k.start()
+	moment := time.Duration(k.rnd.Int64N(int64(4 * lifeInterval)))
+	if k.rnd.IntN(2) == 0 {
+		moment = time.Duration(k.rnd.Int64N(int64(8 * time.Millisecond)))
+		for range 1 + k.rnd.IntN(3) {
+			select {
+			case <-k.target.served:
+			case <-time.After(10 * time.Second):
+				k.t.Fatalf("the program does not scrape:\n%s", p.tail())
+			}
+		}
+	}
+	time.Sleep(moment) // the moment is random: nothing is waited for
+	lines, err := p.end(syscall.SIGKILL)
+	if err == nil || !strings.Contains(err.Error(), "killed") {
+		k.t.Fatalf("ended by itself: %v\n%s", err, p.tail())
+	}
+	k.trace(lines, p)
+}
+
+// weather makes the receiver be up, down and flapping in turn, for a few lives each.
+func (k *killer) weather() {
+	if k.remains--; k.remains > 0 {
+		return
+	}
+	k.remains = 1 + k.rnd.IntN(4)
+	k.receiver = (k.receiver + 1) % 3
+	switch k.receiver {
+	case 0:
+		k.up()
+	case 1:
+		k.proxy.Down()
+	case 2:
+		k.up()
+		k.proxy.Decide(flapping(rand.New(rand.NewPCG(k.rnd.Uint64(), 0))))
+	}
+}
+
+// flapping is a receiver whose requests and answers are cut, at any place, and
+// which is overloaded.
+func flapping(rnd *rand.Rand) func(*http.Request) faultproxy.Fault {
+	return func(*http.Request) faultproxy.Fault {
+		f := faultproxy.Fault{Delay: time.Duration(rnd.Int64N(int64(20 * time.Millisecond)))}
+		switch rnd.IntN(6) {
+		case 0:
+			f.Kind, f.Bytes = faultproxy.CutRequest, rnd.IntN(500)
+		case 1, 2:
+			f.Kind, f.Bytes = faultproxy.CutAnswer, rnd.IntN(2)*rnd.IntN(100)
+		case 3:
+			return faultproxy.Status([]int{408, 429, 500, 502, 503, 504}[rnd.IntN(6)], "")
+		}
+		return f
+	}
+}
+
+func (k *killer) up() {
+	if err := k.proxy.Up(); err != nil {
+		k.t.Fatal(err)
+	}
+	k.proxy.Set(faultproxy.Fault{})
+}
+
+// trace notes what a life said to be on disk.
+func (k *killer) trace(lines []string, p *process) {
+	for _, line := range lines {
+		var at int64
+		var n int
+		if c, err := fmt.Sscanf(line, "%d %d", &at, &n); c != 2 || len(strings.Fields(line)) != 2 {
+			k.t.Fatalf("a scrape or its append failed: %q %v\n%s", line, err, p.tail())
+		}
+		k.traced[n] = at
+	}
+}
+
+// last runs the program once more, with its receiver up, until nothing waits, and
+// ends it as a service manager does.
+func (k *killer) last() {
+	k.up()
+	p := k.start()
+	limit := time.After(time.Minute)
+	for done := false; !done; {
+		select {
+		case <-k.target.served:
+		case <-limit:
+			k.t.Fatalf("there still waits something: %s\n%s", k.tally, p.tail())
+		}
+		time.Sleep(lifeInterval / 2) // it arrives, or the next one is asked for
+		e, err := p.status(k.t.Context())
+		if err != nil {
+			k.t.Fatalf("%v\n%s", err, p.tail())
+		}
+		k.tally = e
+		done = len(k.target.of(k.lives[len(k.lives)-1])) > 2 && e.Backlog.Samples == 0 && e.balance() == nil
+	}
+	k.horizon = slices.Max(slices.Collect(maps.Keys(k.arrived())))
+	lines, err := p.end(syscall.SIGTERM)
+	if err != nil {
+		k.t.Fatalf("SIGTERM: %v\n%s", err, p.tail())
+	}
+	k.trace(lines, p)
+}
+
+// arrived are the numbers that the receiver holds, with their times. They must
+// have come in order.
+func (k *killer) arrived() map[int]int64 {
+	c, err := k.prom.Samples(k.t.Context(), sequence, time.Time{}, time.Time{})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	got, last := map[int]int64{}, 0
+	for _, s := range c[sent(sequence)] {
+		n := int(s.V)
+		if float64(n) != s.V || n <= last {
+			k.t.Errorf("after %d the receiver holds %s", last, s)
+		}
+		got[n], last = s.T, n
+	}
+	return got
+}
+
+func (k *killer) judge() {
+	arrived := k.arrived()
+	missing, lives, inTime := 0, 0, 0
+	want := promtest.Content{}
+	for _, life := range k.lives {
+		served := k.target.of(life)
+		served = served[:max(0, len(served)-count(served, func(n int) bool { return n > k.horizon }))]
+		if len(served) > 0 {
+			lives++
+		}
+		var before map[string]float64
+		for i, n := range served {
+			at, ok := arrived[n]
+			traced, onDisk := k.traced[n]
+			switch {
+			case !ok && onDisk:
+				k.t.Errorf("%s: %d was on disk and has not arrived", life, n)
+			case !ok && i < len(served)-1:
+				k.t.Errorf("%s: %d is missing, and was not the last before the kill: %v", life, n, served)
+			case !ok:
+				missing++
+			case onDisk && at != traced:
+				k.t.Errorf("%s: %d arrived as of %d, was stored as of %d", life, n, at, traced)
+			case !onDisk:
+				inTime++ // killed between the append and the pipe
+			}
+			if ok {
+				now := exposed(n)
+				now[sent("up")], now[sent("scrape_samples_scraped")] = 1, float64(len(now))
+				expect(want, at, before, now)
+				before = now
+			}
+		}
+	}
+	got, err := k.prom.Samples(k.t.Context(), `{__name__=~"up|chaos_.+|scrape_samples_scraped"}`, time.Time{}, time.UnixMilli(arrived[k.horizon]))
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	if d := differences(sorted(want), got); d != "" {
+		k.t.Error(d)
+	}
+	// What is refused because it arrived before costs no new sample.
+	for reason, n := range k.tally.Lost {
+		if reason != "refused_after_resend" && n > 0 {
+			k.t.Errorf("%d samples counted as lost, %s", n, reason)
+		}
+	}
+	k.t.Logf("%d kills, %d lives with an answer, %d answers, %d on disk before the kill, %d more arrived, %d missing, each the last before a kill; %d samples compared; cut %d requests and %d answers; %s",
+		len(k.lives)-1, lives, k.horizon, len(k.traced), inTime, missing, want.Samples(), k.proxy.Count(faultproxy.CutRequest), k.proxy.Count(faultproxy.CutAnswer), k.tally)
+}
+
+// expect adds a scrape to what must arrive: its samples, and stale markers for the
+// series that the same life's scrape before it had and it has not.
+func expect(c promtest.Content, at int64, before, now map[string]float64) {
+	for name, v := range now {
+		c[name] = append(c[name], promtest.Sample{T: at, V: v})
+	}
+	for name := range before {
+		if _, ok := now[name]; !ok {
+			c[name] = append(c[name], promtest.Sample{T: at, V: math.Float64frombits(stale.StaleNaN)})
+		}
+	}
+}
+
+func count(ns []int, f func(int) bool) (c int) {
+	for _, n := range ns {
+		if f(n) {
+			c++
+		}
+	}
+	return c
+}

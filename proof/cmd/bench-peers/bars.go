@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/docker-remote-write/docker-remote-write/proof/bench"
+	"github.com/docker-remote-write/docker-remote-write/proof/bench/agents"
+	"github.com/docker-remote-write/docker-remote-write/proof/bench/procstat"
+	"github.com/docker-remote-write/docker-remote-write/proof/bench/replay"
+)
+
+// bars measures what takes its time and no processor's, all of it at once: all
+// agents' memory over TLS, and what needs this project's program alone.
+func bars(ctx context.Context, w io.Writer, o options, all []*agents.Agent) error {
+	frames, err := replay.Recorded(o.archive, 1)
+	if err != nil {
+		return err
+	}
+	apart, err := replay.Recorded(o.archive, 15)
+	if err != nil {
+		return err
+	}
+	scrapes, waits, over := 100, 60, time.Minute
+	if o.quick {
+		scrapes, waits, over = 15, 8, 10*time.Second
+	}
+	log.Printf("bars: everyone over TLS, %d scrapes", scrapes)
+	var memory [2][]procstat.Memory
+	var merged, idle, listens float64
+	g, ctx := errgroup.WithContext(ctx)
+	for self := range memory {
+		memory[self] = make([]procstat.Memory, len(all))
+		for i, a := range all {
+			g.Go(func() (err error) {
+				dir := filepath.Join(o.dir, fmt.Sprintf("tls-%d", self), a.Name)
+				memory[self][i], err = bench.Secured(ctx, dir, a, frames, self == 1, scrapes)
+				return err
+			})
+		}
+	}
+	g.Go(func() (err error) {
+		merged, err = bench.Merged(ctx, filepath.Join(o.dir, "merged"), all[0], apart, waits)
+		return err
+	})
+	g.Go(func() (err error) {
+		idle, listens, err = bench.Idle(ctx, filepath.Join(o.dir, "idle"), all[0], frames, "./proof/bench/listener", over)
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	bench.MemoryTable(w, fmt.Sprintf("Memory after %d scrapes over TLS, the engine's %d series", scrapes, frames.Series), all, memory[0], memory[1])
+	fmt.Fprintf(w, "### %s alone, the engine's %d series\n\n| | |\n|---|---|\n", all[0].Name, frames.Series)
+	fmt.Fprintf(w, "| wire bytes a sample, four scrapes merged (BATCH_SEND_DEADLINE=1m at 15 s) | %.2f B |\n", merged)
+	fmt.Fprintf(w, "| voluntary context switches a second, idle at an interval of 10 m | %.2f |\n", idle)
+	fmt.Fprintf(w, "| the same of a Go program that only listens | %.2f |\n\n", listens)
+	return nil
+}
+
+// floor measures the processor time of the input and output alone.
+func floor(ctx context.Context, w io.Writer, o options, frames *replay.Frames) error {
+	plan := bench.Plan{Interval: time.Second, Warm: 5, Live: 20}
+	if o.quick {
+		plan.Warm, plan.Live = 2, 3
+	}
+	log.Print("floor: a program that does the input and output alone")
+	cpu, err := bench.Floor(ctx, filepath.Join(o.dir, "floor"), "./proof/bench/floor", frames, plan)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "A Go program that does the same input and output and nothing else takes %.2f ms a scrape.\n\n", cpu.Seconds()*1e3)
+	return nil
+}
+
+// linear measures processor time and memory over the number of series.
+func linear(ctx context.Context, w io.Writer, o options, a *agents.Agent) error {
+	fmt.Fprint(w, "### By number of series, one scrape a second\n\n| series | processor time a scrape | a series | resident memory | of it anonymous |\n|---|---|---|---|---|\n")
+	plan := bench.Plan{Interval: time.Second, Warm: 10, Live: 10}
+	if o.quick {
+		plan.Warm, plan.Live = 2, 3
+	}
+	for _, n := range []int{100, 1_000, 10_000, 50_000} {
+		log.Printf("linear: %d series", n)
+		r, err := bench.Compare(ctx, filepath.Join(o.dir, fmt.Sprint("linear-", n)), a, replay.Synthetic(n), plan)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "| %d | %.2f ms | %.2f µs | %.1f MB | %.1f MB |\n", n, r.CPU.Seconds()*1e3, r.CPU.Seconds()*1e6/float64(n),
+			float64(r.Memory.Resident)/1e6, float64(r.Memory.Anonymous)/1e6)
+	}
+	fmt.Fprintln(w)
+	return nil
+}
+
+// drain measures backlogs of an hour and of a day, and with the latter a peer, nil
+// for none.
+func drain(ctx context.Context, w io.Writer, o options, a, peer *agents.Agent) error {
+	frames, err := replay.Recorded(o.archive, 1)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(w, "### Draining a backlog into a receiver on loopback\n\n| backlog at 15 s | samples | on disk | resident memory while it waits | its peak until drained | wire bytes a sample | processor time | from the first accepted request |\n|---|---|---|---|---|---|---|---|\n")
+	long, scrapes := "24 hours", 5760
+	if o.quick {
+		long, scrapes = "2.4 hours", 576
+	}
+	line := func(name string, d bench.Drained, err error) error {
+		if err == nil {
+			fmt.Fprintf(w, "| %s | %d | %.2f MB | %.1f MB | %.1f MB | %.2f B | %.2f s | %.2f s |\n", name, d.Samples, float64(d.Disk)/1e6,
+				float64(d.Waiting.Resident)/1e6, float64(d.Peak)/1e6, d.WireBytes, d.CPU.Seconds(), d.Took.Seconds())
+		}
+		return err
+	}
+	for _, b := range []struct {
+		name    string
+		scrapes int
+	}{{"none", 1}, {"1 hour", 240}, {long, scrapes}} {
+		log.Printf("drain: %s", b.name)
+		d, err := bench.Drain(ctx, filepath.Join(o.dir, fmt.Sprint("drain-", b.scrapes)), a, frames, b.scrapes)
+		if err := line(b.name, d, err); err != nil {
+			return err
+		}
+	}
+	if peer != nil {
+		log.Printf("drain: %s %s", peer.Name, peer.Version)
+		d, err := bench.DrainPeer(ctx, filepath.Join(o.dir, "drain-peer"), peer, frames, scrapes)
+		if err := line(peer.Name+", as many scrapes", d, err); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(w)
+	return nil
+}

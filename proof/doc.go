@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package proof is the roof over what shows that the product does what it says,
+// and ships with none of it:
+//
+//	e2e         the plugin in real engines, pushing to real receivers, as a user has it
+//	chaos       the program under kills, outages and clock steps, compared sample by sample
+//	bench       this program beside its peers: processor time, memory, disk, wire
+//	fleetsim    ten thousand hosts and their receivers on a virtual clock
+//	engine      starts and ends private Docker Engines and their plugins
+//	promtest    starts real receivers, writes to them and asks them
+//	faultproxy  a receiver's network that fails on demand
+//	cmd         the commands bench-peers, fleet and soak
+//
+// Nothing of the product imports it but its tests.
+package proof
