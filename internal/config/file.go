@@ -133,14 +133,14 @@ func parseFile(text []byte, dir string, base Endpoint) ([]Endpoint, []Warning, e
 		if i < len(raw.RemoteWrite) {
 			e.entry = fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%#v", raw.RemoteWrite[i])))
 		}
-		if r.Name != "" && names[r.Name] {
+		if e.Name != "" && names[e.Name] {
 			problems = append(problems, errors.New("name stands there twice; names must differ"))
 		}
-		names[r.Name] = true
+		names[e.Name] = true
 		if e.URL != nil {
 			// The same URL may be meant twice with different relabelling.
 			key := withoutUser(e.URL)
-			if urls[key] && r.Name == "" {
+			if urls[key] && e.Name == "" {
 				problems = append(problems, errors.New("has the URL of an entry before it; give it a name to tell the two apart"))
 			}
 			urls[key] = true

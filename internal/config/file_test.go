@@ -170,6 +170,8 @@ func TestBadFiles(t *testing.T) {
 		{"remote_write:\n- url: http://x/w\n  proxy_url: http://user:MAR%KER@x", []string{"URL"}},
 		{"remote_write:\n- url: x/w", []string{"entry 1: url", "http://"}},
 		{"remote_write:\n- {url: http://x/w, name: a}\n- {url: http://y/w, name: a}", []string{`entry 2 ("a")`, "must differ"}},
+		{"remote_write:\n- {url: http://x/w, name: a}\n- {url: http://y/w, name: 'a '}", []string{`entry 2 ("a ")`, "must differ"}},
+		{"remote_write:\n- url: http://x/w\n- {url: http://x/w, name: ' '}", []string{"entry 2", "give it a name"}},
 		{"remote_write:\n- url: http://x/w\n- url: http://x/w", []string{"entry 2", "give it a name"}},
 		{"remote_write:" + strings.Repeat("\n- url: http://x/w", 33), []string{"at most 32"}},
 		{"remote_write:\n- url: http://x/w\n  remote_timeout: 1y", []string{"remote_timeout is 1y", "100ms to 10m"}},
