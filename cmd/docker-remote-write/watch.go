@@ -18,30 +18,35 @@ func (s *senders) watch() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.unwatch = cancel
 	s.watched.Go(func() {
-		w.Run(ctx, func(u config.Update) {
+		w.Run(ctx, func(u config.Update) error {
 			err := u.Err
 			if err == nil {
-				logWarnings(s.log, u.Warnings)
 				err = s.set(u.Endpoints)
 			}
-			s.reloaded(u.Endpoints, err)
+			s.reloaded(u, err)
+			return err
 		})
 	})
 }
 
-// reloaded notes what came of a changed file.
-func (s *senders) reloaded(endpoints []config.Endpoint, err error) {
+// reloaded notes what came of a changed file. Endpoints that could not be taken
+// over are offered again: the same failure is logged once.
+func (s *senders) reloaded(u config.Update, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
+		again := u.Err == nil && s.refused == err.Error()
 		s.refused = err.Error()
-		s.log.WithError(err).Error("the changed CONFIG_FILE is refused: the endpoints stay as they are")
+		if !again {
+			s.log.WithError(err).Error("the changed CONFIG_FILE is refused: the endpoints stay as they are")
+		}
 		return
 	}
 	s.refused = ""
 	cfg := *s.cfg
-	cfg.Endpoints = endpoints
+	cfg.Endpoints = u.Endpoints
 	s.cfg = &cfg
 	s.log.SetSecrets(cfg.Secrets())
-	s.log.WithField("endpoints", len(endpoints)).Info("the changed CONFIG_FILE is in effect")
+	logWarnings(s.log, u.Warnings)
+	s.log.WithField("endpoints", len(u.Endpoints)).Info("the changed CONFIG_FILE is in effect")
 }

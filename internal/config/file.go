@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -192,8 +193,9 @@ func (r *remoteWrite) endpoint(dir string, base Endpoint) (Endpoint, []error) {
 	default:
 		bad("protobuf_message is %s; give prometheus.WriteRequest, io.prometheus.write.v2.Request or leave it out to negotiate", quote(r.ProtobufMessage))
 	}
-	for name, value := range r.Headers {
-		if err := checkHeader(name, value); err != nil {
+	// In order, so that the same file is refused with the same words.
+	for _, name := range slices.Sorted(maps.Keys(r.Headers)) {
+		if err := checkHeader(name, r.Headers[name]); err != nil {
 			bad("headers: %w", err)
 		}
 	}

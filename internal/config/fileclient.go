@@ -5,9 +5,11 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	promconfig "github.com/prometheus/common/config"
@@ -91,7 +93,8 @@ func checkClient(c *promconfig.HTTPClientConfig) []error {
 		}
 	}
 	if c.HTTPHeaders != nil {
-		for name, h := range c.HTTPHeaders.Headers {
+		for _, name := range slices.Sorted(maps.Keys(c.HTTPHeaders.Headers)) {
+			h := c.HTTPHeaders.Headers[name]
 			for i := range h.Files {
 				files = append(files, file{"http_headers." + name, &h.Files[i]})
 			}

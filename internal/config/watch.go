@@ -10,15 +10,16 @@ import (
 )
 
 const (
-	// watchInterval is how soon a changed CONFIG_FILE is noticed.
+	// watchInterval is how soon a changed CONFIG_FILE is noticed, and how often
+	// what was refused is tried anew.
 	watchInterval = 10 * time.Second
 	// settle is how long the file must have stayed as it is: an editor may
 	// still be writing, and half a file can be valid.
 	settle = time.Second
 )
 
-// Update is what a changed CONFIG_FILE came to: endpoints, or an error and then
-// the ones before go on.
+// Update is what CONFIG_FILE came to after a change: endpoints, or an error and
+// then the ones before go on.
 type Update struct {
 	Endpoints []Endpoint
 	Warnings  []Warning
@@ -27,11 +28,15 @@ type Update struct {
 
 // Watcher notices changes of CONFIG_FILE. It looks at the file from time to
 // time: notifications do not reach into every kind of mount, and a file that is
-// replaced by renaming another is not the one that was watched.
+// replaced by renaming another is not the one that was watched. A file that was
+// refused is read again each time, since what it lacked may have come: the answer
+// depends on the files that it names as well.
 type Watcher struct {
 	path string
 	base Endpoint
 	seen fileState
+	// refused is why the file as it was seen is not in effect, empty if it is.
+	refused string
 }
 
 // fileState is what differs after a file was changed or replaced.
@@ -63,23 +68,31 @@ func (c *Config) Watch() *Watcher {
 	return &Watcher{path: c.ConfigFile, base: c.base, seen: c.fileSeen}
 }
 
-// Poll reads the file if it is another than the one seen last, and reports
-// whether it was.
+// Poll reads the file if it is another than the one seen last, or if that one was
+// refused, and reports whether there is news: an unchanged file that is refused
+// for the same reason again is none.
 func (w *Watcher) Poll() (Update, bool) {
 	now := stateOf(w.path)
-	if now == w.seen {
+	changed := now != w.seen
+	if !changed && w.refused == "" {
 		return Update{}, false
 	}
 	var u Update
 	u.Endpoints, u.Warnings, u.Err = LoadFile(w.path, w.base)
 	// The state from before reading: a change while it was read is seen next.
 	w.seen = now
-	return u, true
+	before := w.refused
+	w.refused = ""
+	if u.Err != nil {
+		w.refused = u.Err.Error()
+	}
+	return u, changed || w.refused != before
 }
 
-// Run calls changed with each update until the context ends. It returns at once
-// for a nil watcher, which therefore costs no wakeups.
-func (w *Watcher) Run(ctx context.Context, changed func(Update)) {
+// Run calls changed with each update until the context ends. An error of changed
+// refuses the update as one of the file would: it comes again until it is taken.
+// Run returns at once for a nil watcher, which therefore costs no wakeups.
+func (w *Watcher) Run(ctx context.Context, changed func(Update) error) {
 	if w == nil {
 		return
 	}
@@ -106,7 +119,9 @@ func (w *Watcher) Run(ctx context.Context, changed func(Update)) {
 			last = now
 		}
 		if u, ok := w.Poll(); ok {
-			changed(u)
+			if err := changed(u); err != nil {
+				w.refused = err.Error()
+			}
 		}
 		tick.Reset(watchInterval)
 	}

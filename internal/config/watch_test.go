@@ -4,6 +4,7 @@ package config
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,17 +49,18 @@ func TestWatch(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			c.Watch().Run(ctx, func(u Update) {
+			c.Watch().Run(ctx, func(u Update) error {
 				mu.Lock()
 				defer mu.Unlock()
 				if u.Err != nil {
 					got = append(got, "error: "+u.Err.Error())
-					return
+					return u.Err
 				}
 				got = append(got, u.Endpoints[0].Name)
 				if d := u.Endpoints[0].Timeout; d != 7*time.Second {
 					t.Errorf("timeout %s was not taken from the environment", d)
 				}
+				return nil
 			})
 		}()
 		step := func(what string, want ...string) {
@@ -96,11 +98,90 @@ func TestWatch(t *testing.T) {
 	})
 }
 
+// TestWatchAgain: a file that is refused for what it names is taken as soon as
+// that has come, and is reported once until then.
+func TestWatchAgain(t *testing.T) {
+	pair := certificate(t)
+	for name, c := range map[string]struct {
+		entry string
+		// what comes one after the other, by file
+		files [][2]string
+	}{
+		"a credential":         {"authorization: {credentials_file: one}", [][2]string{{"one", "abc"}}},
+		"a password":           {"basic_auth: {username: u, password_file: one}", [][2]string{{"one", "abc"}}},
+		"a user name":          {"basic_auth: {username_file: one, password: p}", [][2]string{{"one", "abc"}}},
+		"a header":             {"http_headers: {X-Key: {files: [one]}}", [][2]string{{"one", "abc"}}},
+		"an OAuth2 secret":     {"oauth2: {client_id: c, client_secret_file: one, token_url: \"http://t/\"}", [][2]string{{"one", "abc"}}},
+		"a CA":                 {"tls_config: {ca_file: one}", [][2]string{{"one", "half"}, {"one", pair.cert}}},
+		"a client certificate": {"tls_config: {cert_file: one, key_file: two}", [][2]string{{"two", pair.key}, {"one", pair.cert}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			write := func(name, text string) {
+				t.Helper()
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write("rw.yml", "remote_write:\n- url: http://one/w\n")
+			w := mustLoad(t, Run, "CONFIG_FILE="+filepath.Join(dir, "rw.yml")).Watch()
+			write("rw.yml", "remote_write:\n- url: http://two/w\n  "+c.entry+"\n")
+			for _, f := range c.files {
+				if u, ok := w.Poll(); !ok || u.Err == nil {
+					t.Fatalf("without %s: news %v, error %v", f[0], ok, u.Err)
+				}
+				if u, ok := w.Poll(); ok {
+					t.Errorf("reported again without %s: %v", f[0], u.Err)
+				}
+				write(f[0], f[1])
+			}
+			if u, ok := w.Poll(); !ok || u.Err != nil || u.Endpoints[0].Name != "two" {
+				t.Errorf("with all that was missing: news %v, %v, error %v", ok, u.Endpoints, u.Err)
+			}
+			if _, ok := w.Poll(); ok {
+				t.Error("reported again after it was taken")
+			}
+		})
+	}
+}
+
+// TestWatchRefusedByTaker: what could not be taken over comes again.
+func TestWatchRefusedByTaker(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "rw.yml")
+	if err := os.WriteFile(path, []byte("remote_write:\n- url: http://one/w\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := mustLoad(t, Run, "CONFIG_FILE="+path).Watch()
+	if err := os.WriteFile(path, []byte("remote_write:\n- url: http://three/w\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		calls := 0
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			w.Run(ctx, func(Update) error {
+				if calls++; calls < 3 {
+					return errors.New("not now")
+				}
+				return nil
+			})
+		}()
+		time.Sleep(10 * watchInterval)
+		cancel()
+		<-done
+		if calls != 3 {
+			t.Errorf("offered %d times, want again until it is taken the third time", calls)
+		}
+	})
+}
+
 // TestWatchNothing: without a file there is nothing to wake up for.
 func TestWatchNothing(t *testing.T) {
 	w := mustLoad(t, Plugin).Watch()
 	if w != nil {
 		t.Fatal("a watcher without a file")
 	}
-	w.Run(t.Context(), func(Update) { t.Error("an update") })
+	w.Run(t.Context(), func(Update) error { t.Error("an update"); return nil })
 }
