@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,86 +34,109 @@ type senders struct {
 	watched sync.WaitGroup
 }
 
-// running is one endpoint at work.
+// running is one endpoint at work, or prepared for it. The lock of senders guards
+// what changes when it starts and stops.
 type running struct {
 	endpoint config.Endpoint
 	options  remotewrite.Options
 	cursor   *spool.Cursor
 	sender   atomic.Pointer[remotewrite.Sender]
-	cancel   context.CancelFunc
+	cancel   context.CancelFunc // nil while it does not run
 	done     chan struct{}
 }
+
+// errHalted: the endpoints of before could not be started again after those of a
+// new list had failed.
+var errHalted = errors.New("the endpoints of before cannot go on")
 
 func newSenders(s *spool.Spool, m *remotewrite.Memory, cfg *config.Config, log *logging.Logger) *senders {
 	return &senders{spool: s, memory: m, cfg: cfg, log: log, unwatch: func() {}}
 }
 
 // set makes the endpoints those of the list. A sender whose endpoint is as it was
-// goes on undisturbed; the others end, and new ones begin where they stood.
+// goes on undisturbed; the others end, and new ones begin where they stood. After
+// an error the senders of before are at work, all of them, unless it is errHalted.
 func (s *senders) set(endpoints []config.Endpoint) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
 		return nil
 	}
-	kept := map[string]*running{}
-	for _, r := range s.running {
-		if i := find(endpoints, r.endpoint.Name); i >= 0 && endpoints[i].Equal(&r.endpoint) {
-			kept[r.endpoint.Name] = r
-		} else {
-			r.stop()
-		}
+	// What can be refused beforehand is refused before any sender ends.
+	next, err := s.prepare(endpoints)
+	if err != nil {
+		return err
 	}
-	claims := make([]spool.Endpoint, len(endpoints))
+	stopAllBut(next, s.running)
+	if err := s.begin(next); err != nil {
+		stopAllBut(s.running, next)
+		if e := s.begin(s.running); e != nil {
+			return errors.Join(err, fmt.Errorf("%w: %w", errHalted, e))
+		}
+		return err
+	}
+	s.running, s.loaded = next, time.Now()
+	return nil
+}
+
+// prepare has for each endpoint the running one that is the same, or a new one.
+func (s *senders) prepare(endpoints []config.Endpoint) ([]*running, error) {
+	next := make([]*running, len(endpoints))
+	var errs []error
 	for i, e := range endpoints {
-		claims[i] = spool.Endpoint{Name: e.Name, URL: withoutUser(e.URL)}
+		same := slices.IndexFunc(s.running, func(r *running) bool { return e.Equal(&r.endpoint) })
+		if same >= 0 {
+			next[i] = s.running[same]
+			continue
+		}
+		o, err := senderOptions(e, s.log)
+		if err == nil {
+			err = o.Validate()
+		}
+		errs = append(errs, err)
+		o.Memory = s.memory
+		next[i] = &running{endpoint: e, options: o}
+	}
+	return next, errors.Join(errs...)
+}
+
+// begin claims the cursors of the endpoints and starts those that do not run.
+func (s *senders) begin(list []*running) error {
+	if len(list) == 0 {
+		return nil
+	}
+	claims := make([]spool.Endpoint, len(list))
+	for i, r := range list {
+		claims[i] = spool.Endpoint{Name: r.endpoint.Name, URL: withoutUser(r.endpoint.URL)}
 	}
 	cursors, err := s.spool.Claim(claims)
 	if err != nil {
 		return fmt.Errorf("claim the endpoints' cursors: %w", err)
 	}
-	var now []*running
-	var errs []error
-	for i, e := range endpoints {
-		r := kept[e.Name]
-		if r == nil {
-			if r, err = s.start(e, cursors[i]); err != nil {
-				errs = append(errs, err)
-				continue
-			}
+	for i, r := range list {
+		if r.cancel != nil {
+			continue
 		}
-		now = append(now, r)
-	}
-	s.running, s.loaded = now, time.Now()
-	return errors.Join(errs...)
-}
-
-func find(endpoints []config.Endpoint, name string) int {
-	for i := range endpoints {
-		if endpoints[i].Name == name {
-			return i
+		if err := r.start(cursors[i]); err != nil {
+			return err
 		}
 	}
-	return -1
+	return nil
 }
 
-func (s *senders) start(e config.Endpoint, c *spool.Cursor) (*running, error) {
-	o, err := senderOptions(e, s.log)
-	if err != nil {
-		return nil, err
-	}
-	o.Memory = s.memory
-	r := &running{endpoint: e, options: o, cursor: c, done: make(chan struct{})}
+func (r *running) start(c *spool.Cursor) error {
+	r.cursor = c
 	if err := r.renew(); err != nil {
-		return nil, err
+		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r.cancel = cancel
+	done := make(chan struct{})
+	r.cancel, r.done = cancel, done
 	go func() {
-		defer close(r.done)
+		defer close(done)
 		r.run(ctx)
 	}()
-	return r, nil
+	return nil
 }
 
 // renew gives the endpoint a sender without a past.
@@ -190,17 +214,23 @@ func (s *senders) stop() {
 	s.unwatch()
 	s.mu.Lock()
 	s.stopped = true
-	for _, r := range s.running {
-		r.cancel()
-	}
-	for _, r := range s.running {
-		<-r.done
-	}
+	stopAllBut(nil, s.running)
 	s.mu.Unlock()
 	s.watched.Wait()
 }
 
-func (r *running) stop() {
-	r.cancel()
-	<-r.done
+// stopAllBut ends those of the list that run, except the kept ones, and waits
+// until they have ended.
+func stopAllBut(kept, list []*running) {
+	var ended []*running
+	for _, r := range list {
+		if r.cancel != nil && !slices.Contains(kept, r) {
+			r.cancel()
+			ended = append(ended, r)
+		}
+	}
+	for _, r := range ended {
+		<-r.done
+		r.cancel = nil
+	}
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/config"
 )
@@ -37,7 +38,11 @@ func (s *senders) reloaded(u config.Update, err error) {
 	if err != nil {
 		again := u.Err == nil && s.refused == err.Error()
 		s.refused = err.Error()
-		if !again {
+		switch {
+		case again:
+		case errors.Is(err, errHalted):
+			s.log.WithError(err).Error("the changed CONFIG_FILE is refused and endpoints stand still: it is tried again")
+		default:
 			s.log.WithError(err).Error("the changed CONFIG_FILE is refused: the endpoints stay as they are")
 		}
 		return

@@ -95,6 +95,9 @@ type Options struct {
 	Log logrus.FieldLogger
 }
 
+// Validate reports what New would refuse.
+func (o Options) Validate() error { return o.complete() }
+
 // complete fills in the defaults and refuses what cannot work.
 func (o *Options) complete() error {
 	if o.URL == nil || o.URL.Host == "" || o.URL.Scheme != "http" && o.URL.Scheme != "https" {
