@@ -58,7 +58,9 @@ func runPlugin(c call) error {
 		}
 	}
 	plugin := dockerplugin.New(o)
-	idle := telemetry.New(telemetry.Options{State: func() telemetry.State { return idleState(invalid, warnings) }})
+	var idling atomic.Pointer[telemetry.State]
+	idling.Store(idleState(invalid, warnings))
+	idle := telemetry.New(telemetry.Options{State: func() telemetry.State { return *idling.Load() }})
 	handler := func(w http.ResponseWriter, r *http.Request) {
 		if p := opened.Load(); p != nil {
 			p.handler.ServeHTTP(w, r)
@@ -68,6 +70,20 @@ func runPlugin(c call) error {
 	}
 	plugin.Handle("GET /", http.HandlerFunc(handler))
 	log.WithField("version", version).Info("plugin started")
+	if invalid != nil {
+		var mended context.CancelFunc
+		ctx, mended = context.WithCancel(ctx)
+		defer mended()
+		go func() {
+			if config.Await(ctx, config.Plugin, c.env, invalid, func(warnings []config.Warning, err error) {
+				idling.Store(idleState(err, warnings))
+				log.WithError(err).Error("the configuration is still wrong, for another reason")
+			}) {
+				log.Info("the configuration has been set right: ending, to be started again with it")
+				mended()
+			}
+		}()
+	}
 	err = plugin.Run(ctx)
 	if p := opened.Load(); p != nil {
 		closing, cancel := context.WithDeadline(context.Background(), plugin.Deadline())

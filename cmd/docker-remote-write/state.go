@@ -77,8 +77,8 @@ func (s *senders) state(out *telemetry.State) {
 	}
 }
 
-func idleState(invalid error, warnings []config.Warning) telemetry.State {
-	s := telemetry.State{Version: version, GoVersion: runtime.Version(), Mode: config.Plugin.String()}
+func idleState(invalid error, warnings []config.Warning) *telemetry.State {
+	s := &telemetry.State{Version: version, GoVersion: runtime.Version(), Mode: config.Plugin.String()}
 	if invalid != nil {
 		s.Config.Error = invalid.Error()
 	}

@@ -126,3 +126,26 @@ func (w *Watcher) Run(ctx context.Context, changed func(Update) error) {
 		tick.Reset(watchInterval)
 	}
 }
+
+// Await calls Load again from time to time, since what it refused may lie in a
+// file, until it succeeds or the context ends, and reports whether it did. refused
+// is the error of the Load before; changed is called with each other one.
+func Await(ctx context.Context, mode Mode, environ []string, refused error, changed func([]Warning, error)) bool {
+	tick := time.NewTicker(watchInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+		_, warnings, err := Load(mode, environ)
+		if err == nil {
+			return true
+		}
+		if err.Error() != refused.Error() {
+			changed(warnings, err)
+		}
+		refused = err
+	}
+}

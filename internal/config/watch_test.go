@@ -177,6 +177,51 @@ func TestWatchRefusedByTaker(t *testing.T) {
 	})
 }
 
+// TestAwait: settings that were refused for a file are right when it is, and each
+// reason is told once.
+func TestAwait(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "rw.yml")
+	environ := []string{"CONFIG_FILE=" + file}
+	_, _, err := Load(Plugin, environ)
+	if err == nil {
+		t.Fatal("no error without the file")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var told []string
+		done := make(chan bool, 1)
+		go func() {
+			done <- Await(t.Context(), Plugin, environ, err, func(_ []Warning, err error) { told = append(told, err.Error()) })
+		}()
+		for _, f := range [][2]string{
+			{"rw.yml", "remote_write:\n- url: http://one/w\n  authorization: {credentials_file: token}\n"}, {"token", "abc"},
+		} {
+			time.Sleep(3 * watchInterval)
+			synctest.Wait()
+			if len(done) > 0 {
+				t.Fatalf("over before %s came", f[0])
+			}
+			if err := os.WriteFile(filepath.Join(dir, f[0]), []byte(f[1]), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !<-done {
+			t.Error("not right with both files")
+		}
+		if len(told) != 1 || !strings.Contains(told[0], "token") {
+			t.Errorf("told %q, want the missing token once", told)
+		}
+
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { done <- Await(ctx, Plugin, nil, errors.New("x"), func([]Warning, error) {}) }()
+		time.Sleep(3 * watchInterval)
+		cancel()
+		if <-done {
+			t.Error("right without a URL")
+		}
+	})
+}
+
 // TestWatchNothing: without a file there is nothing to wake up for.
 func TestWatchNothing(t *testing.T) {
 	w := mustLoad(t, Plugin).Watch()

@@ -124,7 +124,7 @@ func (p *Plugin) Run(ctx context.Context) error {
 		failed <- err
 	}()
 	if p.o.Invalid != nil {
-		p.o.Log.WithError(p.o.Invalid).Error("the configuration is wrong: idle until it is set right with docker plugin set")
+		p.o.Log.WithError(p.o.Invalid).Error("the configuration is wrong: idle until it, or a file that it names, is set right")
 		<-ctx.Done()
 		p.life.deadline = time.Now().Add(Budget)
 		close(p.life.ended)

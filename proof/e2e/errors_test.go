@@ -94,6 +94,25 @@ func TestInvalidSettings(t *testing.T) {
 	}
 }
 
+// TestFileComesLater: a plugin that idles for a file takes up its work when that
+// has come, with nothing said to the engine.
+func TestFileComesLater(t *testing.T) {
+	e := sharedEngine(t)
+	r := newReceiver(t, promtest.Options{})
+	p := create(t, e, "REMOTE_WRITE_URL="+r.WriteURL(), "SCRAPE_INTERVAL=1s", "REMOTE_WRITE_BEARER_TOKEN_FILE=/data/token")
+	p.enable()
+	eventually(t, "the log to say it", func() bool { return p.logged("REMOTE_WRITE_BEARER_TOKEN_FILE", "no such file") })
+	event := time.Now()
+	if err := os.WriteFile(filepath.Join(p.data(), "token"), []byte("abc"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.up(1, event)
+	got := r.got()
+	if auth := got[len(got)-1].Header.Get("Authorization"); auth != "Bearer abc" {
+		t.Errorf("Authorization is %q", auth)
+	}
+}
+
 // TestUnreachableURL: one line that names the receiver and the cause.
 func TestUnreachableURL(t *testing.T) {
 	e := sharedEngine(t)
