@@ -14,6 +14,7 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/internal/remotewrite"
 	"github.com/docker-remote-write/docker-remote-write/internal/scrape"
 	"github.com/docker-remote-write/docker-remote-write/internal/spool"
+	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
 
 // runCheck prints the configuration and, if asked, tries it.
@@ -58,7 +59,7 @@ func checkPush(c call, cfg *config.Config) (err error) {
 	defer func() { err = errors.Join(err, queue.Close(context.Background())) }()
 	claims := make([]spool.Endpoint, len(cfg.Endpoints))
 	for i, e := range cfg.Endpoints {
-		claims[i] = spool.Endpoint{Name: e.Name, URL: withoutUser(e.URL)}
+		claims[i] = spool.Endpoint{Name: e.Name, URL: weburl.Requested(e.URL).String()}
 	}
 	cursors, err := queue.Claim(claims)
 	if err != nil {
@@ -74,10 +75,10 @@ func checkPush(c call, cfg *config.Config) (err error) {
 	defer cancel()
 	sc, scrapeErr := scraper.Scrape(ctx, time.Now())
 	if scrapeErr != nil {
-		scrapeErr = fmt.Errorf("SCRAPE_TARGET=%s: %w", cfg.Target, scrapeErr)
+		scrapeErr = fmt.Errorf("SCRAPE_TARGET=%s: %w", weburl.ShowText(cfg.Target), scrapeErr)
 		fmt.Fprintln(c.stdout, "\nthe scrape failed; up 0 is sent")
 	} else {
-		fmt.Fprintf(c.stdout, "\nscraped %d samples from %s\n", sc.Len(), cfg.Target)
+		fmt.Fprintf(c.stdout, "\nscraped %d samples from %s\n", sc.Len(), weburl.ShowText(cfg.Target))
 	}
 	if sc != nil {
 		if _, err := queue.Append(sc); err != nil {
@@ -107,11 +108,11 @@ func pushOnce(c call, e config.Endpoint, cursor *spool.Cursor, log *logging.Logg
 	t, st := cursor.Tally(), sender.Status()
 	switch {
 	case t.Delivered > 0 && t.Sum() == t.Delivered:
-		fmt.Fprintf(c.stdout, "%s: %s took %d samples by remote write %s\n", e.Name, config.Display(e.URL), t.Delivered, st.Protocol)
+		fmt.Fprintf(c.stdout, "%s: %s took %d samples by remote write %s\n", e.Name, weburl.Show(e.URL), t.Delivered, st.Protocol)
 		return nil
 	case st.LastError != "":
-		return fmt.Errorf("endpoint %s: %s: %s", e.Name, config.Display(e.URL), st.LastError)
+		return fmt.Errorf("endpoint %s: %s: %s", e.Name, weburl.Show(e.URL), st.LastError)
 	default:
-		return fmt.Errorf("endpoint %s: %s: %w", e.Name, config.Display(e.URL), err)
+		return fmt.Errorf("endpoint %s: %s: %w", e.Name, weburl.Show(e.URL), err)
 	}
 }

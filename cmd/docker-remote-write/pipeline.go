@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -162,11 +161,4 @@ func (p *pipeline) close(ctx context.Context) error {
 		return fmt.Errorf("close the spool: %w", err)
 	}
 	return nil
-}
-
-// withoutUser is the URL as the spool may know it.
-func withoutUser(u *url.URL) string {
-	c := *u
-	c.User = nil
-	return c.String()
 }

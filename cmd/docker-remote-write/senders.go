@@ -16,6 +16,7 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/internal/logging"
 	"github.com/docker-remote-write/docker-remote-write/internal/remotewrite"
 	"github.com/docker-remote-write/docker-remote-write/internal/spool"
+	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
 
 // senders are the endpoints at work: one sender each, over the one queue.
@@ -107,7 +108,7 @@ func (s *senders) begin(list []*running) error {
 	}
 	claims := make([]spool.Endpoint, len(list))
 	for i, r := range list {
-		claims[i] = spool.Endpoint{Name: r.endpoint.Name, URL: withoutUser(r.endpoint.URL)}
+		claims[i] = spool.Endpoint{Name: r.endpoint.Name, URL: weburl.Requested(r.endpoint.URL).String()}
 	}
 	cursors, err := s.spool.Claim(claims)
 	if err != nil {

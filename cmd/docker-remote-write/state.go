@@ -10,6 +10,7 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/internal/remotewrite"
 	"github.com/docker-remote-write/docker-remote-write/internal/scrape"
 	"github.com/docker-remote-write/docker-remote-write/internal/telemetry"
+	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
 
 // state is the snapshot behind status, health and the own metrics.
@@ -39,7 +40,7 @@ func (p *pipeline) state() telemetry.State {
 
 func (p *pipeline) scrapeState(s *telemetry.ScrapeState) {
 	*s = telemetry.ScrapeState{
-		Target:   p.cfg.Target,
+		Target:   weburl.ShowText(p.cfg.Target),
 		Running:  p.running.Load(),
 		Interval: telemetry.Secs(p.cfg.Interval),
 	}

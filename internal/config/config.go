@@ -132,14 +132,3 @@ type Warning struct {
 
 // String is the warning as one line.
 func (w Warning) String() string { return w.Setting + joint(w.Text) + w.Text }
-
-// Display is a URL as it may be shown to anyone: without user info, query and
-// fragment.
-func Display(u *url.URL) string {
-	if u == nil {
-		return ""
-	}
-	c := *u
-	c.User, c.RawQuery, c.ForceQuery, c.Fragment, c.RawFragment = nil, "", false, "", ""
-	return c.String()
-}

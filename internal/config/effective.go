@@ -11,6 +11,8 @@ import (
 
 	promconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
 
 // hidden stands for a secret, as in Prometheus' own output.
@@ -51,6 +53,8 @@ func (c *Config) Effective() []Line {
 			line.Value = hidden
 		case s.Name == "REMOTE_WRITE_URL":
 			line.Value = displayAll(line.Value)
+		case s.Type == Target:
+			line.Value = weburl.ShowText(line.Value)
 		case s.Type == PEM:
 			line.Value = fmt.Sprintf("(%d bytes)", len(line.Value))
 		}
@@ -68,7 +72,7 @@ func displayAll(list string) string {
 			fields[i] = hidden
 			continue
 		}
-		fields[i] = Display(u)
+		fields[i] = weburl.Show(u)
 	}
 	return strings.Join(fields, " ")
 }
@@ -77,7 +81,7 @@ func displayAll(list string) string {
 func (e *Endpoint) Effective() []Line {
 	lines := []Line{
 		{Name: "name", Value: e.Name},
-		{Name: "url", Value: Display(e.URL)},
+		{Name: "url", Value: weburl.Show(e.URL)},
 		{Name: "protocol", Value: e.Protocol},
 		{Name: "authentication", Value: authentication(&e.Client)},
 		{Name: "timeout", Value: model.Duration(e.Timeout).String()},

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	promconfig "github.com/prometheus/common/config"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
 
 // maxEndpoints bounds what one process serves: each has a sender of its own.
@@ -87,8 +89,8 @@ func (l *loader) fromEnvironment() {
 			continue
 		}
 		for _, other := range urls {
-			if withoutUser(other) == withoutUser(u) {
-				l.fail(name, "", fmt.Errorf("%s stands there twice; everything would be sent twice", Display(u)))
+			if weburl.Requested(other).String() == weburl.Requested(u).String() {
+				l.fail(name, "", fmt.Errorf("%s stands there twice; everything would be sent twice", weburl.Show(u)))
 			}
 		}
 		urls = append(urls, u)
@@ -113,17 +115,9 @@ func (l *loader) fromEnvironment() {
 
 // takeUser turns the URL's user info into basic authentication.
 func (e *Endpoint) takeUser() {
-	u := *e.URL
-	password, _ := u.User.Password()
-	e.Client.BasicAuth = &promconfig.BasicAuth{Username: u.User.Username(), Password: promconfig.Secret(password)}
-	u.User = nil
-	e.URL = &u
-}
-
-func withoutUser(u *url.URL) string {
-	c := *u
-	c.User = nil
-	return c.String()
+	password, _ := e.URL.User.Password()
+	e.Client.BasicAuth = &promconfig.BasicAuth{Username: e.URL.User.Username(), Password: promconfig.Secret(password)}
+	e.URL = weburl.Requested(e.URL)
 }
 
 // among are those of the names that are set.
@@ -140,7 +134,7 @@ func (l *loader) among(names ...string) []string {
 // origins refuses credentials that would go to more than one server.
 func (l *loader) origins(urls []*url.URL) {
 	for _, u := range urls {
-		if origin(u) == origin(urls[0]) {
+		if weburl.Origin(u) == weburl.Origin(urls[0]) {
 			continue
 		}
 		var names []string
@@ -153,19 +147,10 @@ func (l *loader) origins(urls []*url.URL) {
 		}
 		if len(names) > 0 {
 			l.contradict(append(names, "REMOTE_WRITE_URL"), fmt.Sprintf(
-				"credentials for both %s and %s; give each receiver its own in a CONFIG_FILE", origin(urls[0]), origin(u)))
+				"credentials for both %s and %s; give each receiver its own in a CONFIG_FILE", weburl.Origin(urls[0]), weburl.Origin(u)))
 		}
 		return
 	}
-}
-
-// origin is scheme://host:port, the port always there.
-func origin(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
 }
 
 // parseURL reads the URL of a receiver. It may hold credentials, even where it
@@ -186,13 +171,13 @@ func parseURL(s string) (*url.URL, error) {
 	case u.Hostname() == "" || u.Opaque != "":
 		return nil, fmt.Errorf("%s has no host; give one such as https://prometheus.example.org/api/v1/write", shown)
 	case u.Fragment != "":
-		return nil, fmt.Errorf("%s has a fragment, the part after #, which is never sent; leave it out", Display(u))
+		return nil, fmt.Errorf("%s has a fragment, the part after #, which is never sent; leave it out", weburl.Show(u))
 	}
 	if err := checkPort(u); err != nil {
-		return nil, fmt.Errorf("%s %w", Display(u), err)
+		return nil, fmt.Errorf("%s %w", weburl.Show(u), err)
 	}
 	if u.User != nil && strings.Contains(u.User.Username(), ":") {
-		return nil, fmt.Errorf("%s has a colon in the user name, which basic authentication cannot carry", Display(u))
+		return nil, fmt.Errorf("%s has a colon in the user name, which basic authentication cannot carry", weburl.Show(u))
 	}
 	return u, nil
 }
@@ -208,6 +193,6 @@ func (l *loader) clearText() {
 		if ip, err := netip.ParseAddr(e.URL.Hostname()); err == nil && ip.Unmap().IsPrivate() {
 			continue
 		}
-		l.warn("REMOTE_WRITE_URL", "credentials go to %s in clear; use https if the receiver has it", Display(e.URL))
+		l.warn("REMOTE_WRITE_URL", "credentials go to %s in clear; use https if the receiver has it", weburl.Show(e.URL))
 	}
 }

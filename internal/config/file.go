@@ -17,6 +17,8 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/relabel"
 	"go.yaml.in/yaml/v2"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
 
 // fileConfig is a CONFIG_FILE: the remote_write list of a prometheus.yml.
@@ -140,7 +142,7 @@ func parseFile(text []byte, dir string, base Endpoint) ([]Endpoint, []Warning, e
 		names[e.Name] = true
 		if e.URL != nil {
 			// The same URL may be meant twice with different relabelling.
-			key := withoutUser(e.URL)
+			key := weburl.Requested(e.URL).String()
 			if urls[key] && e.Name == "" {
 				problems = append(problems, errors.New("has the URL of an entry before it; give it a name to tell the two apart"))
 			}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/relabel"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
 
 func testBase(t *testing.T) Endpoint {
@@ -72,7 +74,7 @@ func TestFile(t *testing.T) {
 	}
 	m, p, o := c.Endpoints[0], c.Endpoints[1], c.Endpoints[2]
 	got := []any{
-		m.Name, Display(m.URL), m.Protocol, m.Timeout, m.Headers, m.MaxSamples, m.Deadline,
+		m.Name, weburl.Show(m.URL), m.Protocol, m.Timeout, m.Headers, m.MaxSamples, m.Deadline,
 		m.MinBackoff, m.MaxBackoff, len(m.Relabel), m.Relabel[0].Action, m.Client.OAuth2.ClientSecretFile, m.Client.TLSConfig.ServerName,
 		m.Client.FollowRedirects, m.Client.EnableHTTP2, m.Client.ProxyFromEnvironment, m.MaxBytes,
 		p.Name, p.URL.String(), p.Client.BasicAuth.Username, string(p.Client.BasicAuth.Password), p.Protocol, p.Timeout,

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
 
 // Load reads settings from an environment as os.Environ returns it, and from
@@ -112,6 +114,9 @@ func (l *loader) fail(name, value string, problem error) {
 	l.bad[name] = true
 	subject := name
 	if s := find(name); s != nil && !s.Secret && s.Type != PEM && s.Type != URLs && value != "" {
+		if s.Type == Target {
+			value = weburl.ShowText(value)
+		}
 		subject += "=" + quote(value)
 	}
 	l.errs = append(l.errs, fmt.Errorf("%s%w", subject+joint(problem.Error()), problem))

@@ -190,7 +190,7 @@ func TestBadSettings(t *testing.T) {
 		{[]string{"SCRAPE_TARGET=unix:///" + strings.Repeat("a", 200)}, []string{"SCRAPE_TARGET", "107"}},
 		{[]string{"SCRAPE_TARGET=https://x/metrics"}, []string{"SCRAPE_TARGET", "http://host:port/metrics"}},
 		{[]string{"SCRAPE_TARGET=http://x:123456/metrics"}, []string{"SCRAPE_TARGET", "port"}},
-		{[]string{"SCRAPE_TARGET=http://a:b@x/metrics"}, []string{"SCRAPE_TARGET", "user info"}},
+		{[]string{"SCRAPE_TARGET=http://a:MARKER@x/metrics"}, []string{"SCRAPE_TARGET=\"http://x/metrics\"", "user info"}},
 		{[]string{"SCRAPE_INTERVAL=15"}, []string{`SCRAPE_INTERVAL="15"`, "such as 15s"}},
 		{[]string{"SCRAPE_INTERVAL=1ms"}, []string{"SCRAPE_INTERVAL", "100ms to 1h"}},
 		{[]string{"SCRAPE_TIMEOUT=20s"}, []string{"SCRAPE_TIMEOUT, SCRAPE_INTERVAL", "20s", "15s"}},

@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"net/url"
 	"strings"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
 
 // nameEndpoints names those that have no name: by host and port; where two
@@ -60,6 +62,6 @@ func pathName(u *url.URL) string {
 // hashName hides the query, which may hold a secret, behind enough of a hash
 // to tell endpoints apart.
 func hashName(u *url.URL) string {
-	sum := sha256.Sum256([]byte(withoutUser(u)))
+	sum := sha256.Sum256([]byte(weburl.Requested(u).String()))
 	return pathName(u) + "#" + hex.EncodeToString(sum[:4])
 }

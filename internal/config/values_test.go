@@ -12,7 +12,6 @@ import (
 	"encoding/pem"
 	"maps"
 	"math/big"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -321,6 +320,10 @@ func TestNothingShowsSecrets(t *testing.T) {
 			}
 		}
 	}
+	var b bytes.Buffer
+	if err := mustLoad(t, Run, "SCRAPE_TARGET=http://h:1/m?key=MARKER").Write(&b); err != nil || !strings.Contains(b.String(), "http://h:1/m") || strings.Contains(b.String(), "MARKER") {
+		t.Errorf("a target's query: %v, %s", err, &b)
+	}
 	if all := mustLoad(t, Run, "REMOTE_WRITE_BEARER_TOKEN_FILE="+token).Secrets(); !slices.Contains(all, "MARKERfile") {
 		t.Errorf("%q", all)
 	}
@@ -346,18 +349,5 @@ func TestWrite(t *testing.T) {
 		if !slices.ContainsFunc(strings.Split(b.String(), "\n"), func(line string) bool { return slices.Equal(strings.Fields(line), want) }) {
 			t.Errorf("%q is not in\n%s", want, &b)
 		}
-	}
-}
-
-func TestDisplay(t *testing.T) {
-	u, err := url.Parse("https://u:p@x:1/a%2Fb?c=d#e")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := Display(u); got != "https://x:1/a%2Fb" {
-		t.Errorf("%q", got)
-	}
-	if got := Display(nil); got != "" {
-		t.Errorf("%q", got)
 	}
 }

@@ -9,11 +9,12 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	promconfig "github.com/prometheus/common/config"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
 
 // client makes attempts: one POST each, over one connection that is kept.
@@ -37,9 +38,7 @@ var reserved = map[string]bool{
 }
 
 func newClient(o *Options) *client {
-	u := *o.URL
-	u.User, u.Fragment = nil, ""
-	c := &client{url: &u, timeout: o.Timeout, config: o.Client, name: o.Name, conns: newConns(o.Timeout)}
+	c := &client{url: weburl.Requested(o.URL), timeout: o.Timeout, config: o.Client, name: o.Name, conns: newConns(o.Timeout)}
 	c.config.FollowRedirects, c.config.EnableHTTP2 = false, false
 	for p, kind := range map[Protocol][2]string{
 		V2: {"application/x-protobuf;proto=io.prometheus.write.v2.Request", "2.0.0"},
@@ -178,20 +177,10 @@ func (c *client) followable(res *http.Response) (*url.URL, bool) {
 		return nil, false
 	}
 	target, err := c.url.Parse(res.Header.Get("Location"))
-	if err != nil || res.Header.Get("Location") == "" || origin(target) != origin(c.url) {
+	if err != nil || res.Header.Get("Location") == "" || weburl.Origin(target) != weburl.Origin(c.url) {
 		return nil, false
 	}
-	target.User, target.Fragment = nil, ""
-	return target, true
-}
-
-// origin is scheme, host and port, the port spelled out.
-func origin(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[strings.ToLower(u.Scheme)]
-	}
-	return strings.ToLower(u.Scheme) + "://" + strings.ToLower(u.Hostname()) + ":" + port
+	return weburl.Requested(target), true
 }
 
 // drain reads what is left of a body so that the connection can be used again, but

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"testing"
 	"time"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
 
 // FuzzAnswer reads what a receiver may send: Retry-After and Date bound the wait,
@@ -46,7 +48,7 @@ func FuzzAnswer(f *testing.F) {
 		if w.samples < 0 || w.samples > 0 && !w.any {
 			t.Errorf("%q: %+v", res.Header, w)
 		}
-		if to, ok := c.followable(res); ok && (origin(to) != "https://receiver.example:9090" || to.User != nil) {
+		if to, ok := c.followable(res); ok && (weburl.Origin(to) != "https://receiver.example:9090" || to.User != nil) {
 			t.Errorf("Location %q is followed to %s", res.Header["Location"], to)
 		}
 		for _, q := range []question{

@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
 
 // What a Memory may hold: one entry takes about 150 bytes.
@@ -99,9 +101,7 @@ func OpenMemory(path string) (*Memory, error) {
 
 // memoryKey names a receiver.
 func memoryKey(u *url.URL) string {
-	c := *u
-	c.User, c.Fragment = nil, ""
-	sum := sha256.Sum256([]byte(c.String()))
+	sum := sha256.Sum256([]byte(weburl.Requested(u).String()))
 	return hex.EncodeToString(sum[:16])
 }
 

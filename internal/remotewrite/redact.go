@@ -12,6 +12,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
 
 // shownBytes is how much of an error, and of a receiver's body, is shown.
@@ -120,7 +122,7 @@ func (r *redactor) response(res *http.Response, from *url.URL) string {
 	text := escape(rep.Replace(strings.TrimSpace(res.Status)))
 	if res.StatusCode >= 300 && res.StatusCode <= 399 {
 		if to, err := from.Parse(res.Header.Get("Location")); err == nil && res.Header.Get("Location") != "" {
-			return escape(text + ": redirects to " + rep.Replace(ShowURL(to)) + ", which is not followed; set it as the URL")
+			return escape(text + ": redirects to " + rep.Replace(weburl.Show(to)) + ", which is not followed; set it as the URL")
 		}
 		return text
 	}
@@ -151,11 +153,4 @@ func escape(s string) string {
 		s = s[:4*shownBytes]
 	}
 	return s
-}
-
-// ShowURL is a URL without user info, query and fragment.
-func ShowURL(u *url.URL) string {
-	c := *u
-	c.User, c.RawQuery, c.Fragment, c.ForceQuery = nil, "", "", false
-	return c.String()
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 	"github.com/docker-remote-write/docker-remote-write/internal/spool"
+	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
 
 // ErrBackingOff is returned by Flush when the endpoint does not take requests for
@@ -106,7 +107,7 @@ func New(o Options, c *spool.Cursor) (*Sender, error) {
 	if to, ok := c.InFlight(); ok {
 		s.resent, s.exact = to, true
 	}
-	s.status = Status{Name: o.Name, URL: ShowURL(o.URL), Protocol: s.protocol(time.Now()), RequestSize: s.learned.MaxBytes}
+	s.status = Status{Name: o.Name, URL: weburl.Show(o.URL), Protocol: s.protocol(time.Now()), RequestSize: s.learned.MaxBytes}
 	return s, nil
 }
 

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
 
 // accept asks for protobuf first: it alone carries start timestamps, exemplars and
@@ -56,7 +58,7 @@ type target struct {
 }
 
 func newTarget(o *Options) (*target, error) {
-	t := &target{name: withoutSecrets(o.Target), timeout: o.Timeout, maxBytes: o.MaxBytes}
+	t := &target{name: weburl.ShowText(o.Target), timeout: o.Timeout, maxBytes: o.MaxBytes}
 	network, address, rawURL := "tcp", "", o.Target
 	switch {
 	case strings.HasPrefix(o.Target, "unix://"):
@@ -108,16 +110,6 @@ func newTarget(o *Options) (*target, error) {
 	}
 	t.ask = t.conn.roundTrip
 	return t, nil
-}
-
-// withoutSecrets is a target as it may be shown: without user info and query.
-func withoutSecrets(target string) string {
-	target, _, _ = strings.Cut(target, "?")
-	scheme, rest, found := strings.Cut(target, "://")
-	if i := strings.LastIndexByte(rest, '@'); found && i >= 0 {
-		return scheme + "://" + rest[i+1:]
-	}
-	return target
 }
 
 // fetch gets one answer whole. The body is valid until the next fetch and has
