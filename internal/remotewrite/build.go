@@ -23,9 +23,6 @@ func (s *Sender) width() int { return max(s.o.MaxSamples/3, minWidth) }
 
 const minWidth = 10_000
 
-// clockSet is the moment before which the clock is known not to have been set.
-var clockSet = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-
 // step builds the next request if there is none, makes one attempt, and acts on
 // the answer.
 func (s *Sender) step(ctx context.Context) {
@@ -236,7 +233,7 @@ func (s *Sender) ahead(now time.Time, pos series.Position) {
 		s.poison.probing = false
 		return
 	}
-	if now.Before(clockSet) {
+	if !series.ClockSet(now) {
 		s.retryAt = now.Add(maxSleep)
 		s.setState(StateClock, s.retryAt)
 		s.notices.clock(s, now)

@@ -151,7 +151,7 @@ func TestClockNotSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVirtual(func(n int, g *got) reply { return ok(g) })
 		q := newQueue(t, 4)
-		q.time = clockSet.UnixMilli()
+		q.time = series.FirstTime
 		q.fill(t, 3)
 		s, stop := start(t, usual(t), q, v)
 		defer stop()
@@ -161,7 +161,7 @@ func TestClockNotSet(t *testing.T) {
 		}
 		// As when the time is set: the sender sleeps a second at a time until then.
 		stop()
-		time.Sleep(time.Until(clockSet.Add(time.Hour)))
+		time.Sleep(time.Until(time.UnixMilli(series.FirstTime).Add(time.Hour)))
 		if err := s.Flush(t.Context()); err != nil {
 			t.Error(err)
 		}

@@ -25,9 +25,6 @@ const (
 	clockWait = 10 * time.Minute
 )
 
-// saneClock is before any clock that is right.
-var saneClock = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-
 // Loop scrapes at once and then on the grid. It may be run again after it has ended.
 type Loop struct {
 	s     *Scraper
@@ -196,7 +193,7 @@ func (l *Loop) pause(ctx context.Context, next, now time.Time) error {
 // awaitClock waits for a clock that cannot be right yet, as that of a board
 // without a battery before it has reached a time server.
 func (l *Loop) awaitClock(ctx context.Context) error {
-	if !l.now().Before(saneClock) {
+	if series.ClockSet(l.now()) {
 		return nil
 	}
 	l.log.WithFields(logrus.Fields{"clock": l.now().UTC().Format(time.RFC3339), "at_most": clockWait.String()}).
@@ -205,7 +202,7 @@ func (l *Loop) awaitClock(ctx context.Context) error {
 	began := time.Now()
 	tick := time.NewTicker(step)
 	defer tick.Stop()
-	for l.now().Before(saneClock) {
+	for !series.ClockSet(l.now()) {
 		if time.Since(began) >= clockWait {
 			l.log.Warn("the clock is still not set: scraping begins all the same")
 			return nil
