@@ -14,6 +14,7 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/internal/config"
 	"github.com/docker-remote-write/docker-remote-write/internal/dockerplugin"
 	"github.com/docker-remote-write/docker-remote-write/internal/logging"
+	"github.com/docker-remote-write/docker-remote-write/internal/panics"
 )
 
 // runRun is the program without an engine's calls.
@@ -44,7 +45,7 @@ func runRun(c call) error {
 		return errors.Join(err, p.close(closing))
 	}
 	log.WithField("version", version).Info("scraping")
-	err = dockerplugin.Guard("scraping", func() { p.scrape(ctx) })
+	err = panics.Guard("scraping", func() { p.scrape(ctx) })
 	stop() // a second signal ends it at once
 
 	// The same bound as under an engine: service managers are impatient, too.

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/config"
-	"github.com/docker-remote-write/docker-remote-write/internal/dockerplugin"
 	"github.com/docker-remote-write/docker-remote-write/internal/logging"
+	"github.com/docker-remote-write/docker-remote-write/internal/panics"
 	"github.com/docker-remote-write/docker-remote-write/internal/remotewrite"
 	"github.com/docker-remote-write/docker-remote-write/internal/spool"
 )
@@ -129,7 +129,7 @@ func (r *running) renew() error {
 // endpoint a pause, not the others their process.
 func (r *running) run(ctx context.Context) {
 	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
-		err := dockerplugin.Guard("sending", func() { _ = r.sender.Load().Run(ctx) })
+		err := panics.Guard("sending", func() { _ = r.sender.Load().Run(ctx) })
 		if ctx.Err() != nil {
 			return
 		}

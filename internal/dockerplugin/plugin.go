@@ -16,8 +16,6 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"runtime"
-	"strings"
 	"syscall"
 	"time"
 
@@ -166,32 +164,4 @@ func links(socket string) (uint64, error) {
 		return 0, err
 	}
 	return uint64(st.Nlink), nil
-}
-
-// Guard runs f and turns a panic into an error of one line: a stack trace would
-// be thirty lines of the engine's log, at every restart.
-func Guard(what string, f func()) (err error) {
-	defer func() {
-		r := recover()
-		if r == nil {
-			return
-		}
-		var pcs [32]uintptr
-		frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
-		at := "unknown"
-		for {
-			f, more := frames.Next()
-			if !strings.HasPrefix(f.Function, "runtime.") && !strings.Contains(f.Function, "dockerplugin.Guard") {
-				at = fmt.Sprintf("%s:%d", f.File, f.Line)
-				break
-			}
-			if !more {
-				break
-			}
-		}
-		value := strings.Join(strings.Fields(fmt.Sprint(r)), " ")
-		err = fmt.Errorf("panic in %s at %s: %.500s", what, at, value)
-	}()
-	f()
-	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/panics"
 )
 
 // maxLine bounds a line with its end. An old engine stops reading for good at
@@ -55,11 +57,13 @@ func format(e *logrus.Entry, redact *redactor) string {
 // text is a field's value. A method that panics, as that of a nil error in an
 // interface may, costs the value only.
 func text(v any) (s string) {
-	defer func() {
-		if recover() != nil {
-			s = fmt.Sprintf("(%T)", v)
-		}
-	}()
+	if panics.Guard("a field's method", func() { s = textOf(v) }) != nil {
+		return fmt.Sprintf("(%T)", v)
+	}
+	return s
+}
+
+func textOf(v any) string {
 	switch v := v.(type) {
 	case string:
 		return v

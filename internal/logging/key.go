@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/panics"
 )
 
 // key says which lines are repeats of each other.
@@ -39,11 +41,13 @@ func keyOf(e *logrus.Entry) key {
 
 // kind tells errors of different causes apart and those of the same cause not.
 func kind(err error) (k string) {
-	defer func() {
-		if recover() != nil {
-			k = fmt.Sprintf("%T", err)
-		}
-	}()
+	if panics.Guard("an error's method", func() { k = kindOf(err) }) != nil {
+		return fmt.Sprintf("%T", err)
+	}
+	return k
+}
+
+func kindOf(err error) string {
 	var (
 		kinder interface{ Kind() string }
 		errno  syscall.Errno

@@ -401,21 +401,3 @@ func TestLevel(t *testing.T) {
 		t.Errorf("%q", out)
 	}
 }
-
-func TestPanic(t *testing.T) {
-	l, _, stderr := start(t, Options{})
-	func() {
-		defer func() {
-			if v := recover(); v != nil {
-				Panic(l, v)
-			}
-		}()
-		none := []int{}
-		none[len(l.Hooks)] = 1
-	}()
-	stop(t, l)
-	lines := stderr.lines()
-	if len(lines) != 1 || !strings.HasPrefix(lines[0], `error: panic: runtime error: index out of range [7] with length 0 at="logging_test.go:`) || !strings.Contains(lines[0], "logging.TestPanic") {
-		t.Errorf("%q", lines)
-	}
-}

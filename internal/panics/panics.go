@@ -1,29 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package logging
+// Package panics is the one place that recovers from panics: it makes errors of
+// one line of them. A stack trace would be thirty lines of the engine's log, at
+// every restart, and past the redaction.
+package panics
 
 import (
 	"fmt"
 	"path"
 	"runtime"
 	"strings"
-
-	"github.com/sirupsen/logrus"
 )
 
 const module = "github.com/docker-remote-write/docker-remote-write"
 
-// Panic logs a recovered panic as one short line: its value and the innermost
-// place in this module that it came through. It is called in the deferred
-// function that recovered:
-//
-//	defer func() {
-//		if v := recover(); v != nil {
-//			logging.Panic(log, v)
-//		}
-//	}()
-func Panic(log logrus.FieldLogger, v any) {
-	log.WithField("at", origin()).Errorf("panic: %s", cut(text(v), 500))
+// maxValue is how many characters of a panic's value are told.
+const maxValue = 500
+
+// Guard runs f and turns a panic into an error: "panic in WHAT at FILE:LINE
+// FUNCTION: VALUE". The place is the innermost one of this module that the panic
+// came through. It returns nil when f returns.
+func Guard(what string, f func()) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic in %s at %s: %.*s", what, origin(), maxValue, oneLine(v))
+		}
+	}()
+	f()
+	return nil
+}
+
+// oneLine is a panic's value.
+func oneLine(v any) string {
+	return strings.Join(strings.Fields(fmt.Sprint(v)), " ")
 }
 
 // origin is file:line and function of the first frame below the panic that is
