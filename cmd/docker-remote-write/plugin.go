@@ -12,6 +12,7 @@ import (
 
 	"github.com/docker-remote-write/docker-remote-write/internal/config"
 	"github.com/docker-remote-write/docker-remote-write/internal/dockerplugin"
+	"github.com/docker-remote-write/docker-remote-write/internal/logging"
 	"github.com/docker-remote-write/docker-remote-write/internal/telemetry"
 )
 
@@ -23,11 +24,12 @@ func runPlugin(c call) error {
 	ctx, stop := signal.NotifyContext(c.ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	cfg, warnings, invalid := config.Load(config.Plugin, c.env)
-	log, err := newLogger(cfg, c)
-	if err != nil {
-		return err
-	}
-	defer closeLog(log)
+	return withLog(c, cfg, func(log *logging.Logger) error { return servePlugin(ctx, cfg, warnings, invalid, log) })
+}
+
+// servePlugin serves the engine until ctx is done; invalid says what is wrong with
+// the settings, cfg is nil then.
+func servePlugin(ctx context.Context, cfg *config.Config, warnings []config.Warning, invalid error, log *logging.Logger) error {
 	limitSelf()
 	if err := dockerplugin.DropPrivileges(); err != nil {
 		log.WithError(err).Debug("privileges were not dropped")
@@ -68,7 +70,7 @@ func runPlugin(c call) error {
 	}
 	plugin.Handle("GET /", http.HandlerFunc(handler))
 	log.WithField("version", version).Info("plugin started")
-	err = plugin.Run(ctx)
+	err := plugin.Run(ctx)
 	if p := opened.Load(); p != nil {
 		closing, cancel := context.WithDeadline(context.Background(), plugin.Deadline())
 		defer cancel()

@@ -108,10 +108,10 @@ func (s *senders) start(e config.Endpoint, c *spool.Cursor) (*running, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
-	go func() {
+	panics.Go(o.Log, "keeping a sender", func() {
 		defer close(r.done)
 		r.run(ctx)
-	}()
+	})
 	return r, nil
 }
 
@@ -179,7 +179,11 @@ func (s *senders) flush(ctx context.Context) {
 	s.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, r := range running {
-		wg.Go(func() { _ = r.sender.Load().Flush(ctx) })
+		wg.Go(func() {
+			if err := panics.Guard("the last flush", func() { _ = r.sender.Load().Flush(ctx) }); err != nil {
+				r.options.Log.Error(err)
+			}
+		})
 	}
 	wg.Wait()
 }

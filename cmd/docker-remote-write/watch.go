@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/config"
+	"github.com/docker-remote-write/docker-remote-write/internal/panics"
 )
 
 // watch takes over a changed CONFIG_FILE: whole when it is valid, else not at all.
@@ -18,15 +19,19 @@ func (s *senders) watch() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.unwatch = cancel
 	s.watched.Go(func() {
-		w.Run(ctx, func(u config.Update) {
-			err := u.Err
-			if err == nil {
-				logWarnings(s.log, u.Warnings)
-				err = s.set(u.Endpoints)
-			}
-			s.reloaded(u.Endpoints, err)
-		})
+		if err := panics.Guard("watching CONFIG_FILE", func() { w.Run(ctx, s.update) }); err != nil {
+			s.log.WithError(err).Error("CONFIG_FILE is not watched any more")
+		}
 	})
+}
+
+func (s *senders) update(u config.Update) {
+	err := u.Err
+	if err == nil {
+		logWarnings(s.log, u.Warnings)
+		err = s.set(u.Endpoints)
+	}
+	s.reloaded(u.Endpoints, err)
 }
 
 // reloaded notes what came of a changed file.

@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"net"
 	"net/http"
 	"syscall"
@@ -21,6 +20,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/panics"
 )
 
 // Where the engine puts its sockets in a plugin's root file system. The name of
@@ -107,20 +108,20 @@ func (p *Plugin) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen on the plugin socket: %w", err)
 	}
-	server := &http.Server{Handler: p.mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(debug{p.o.Log}, "", 0)}
+	server := &http.Server{Handler: p.mux, ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
+	panics.Go(p.o.Log, "serving the plugin socket", func() { served <- server.Serve(l) })
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	failed := make(chan error, 1)
-	go func() {
+	panics.Go(p.o.Log, "watching the plugin socket", func() {
 		err := <-served
 		if !errors.Is(err, http.ErrServerClosed) {
 			cancel(err)
 		}
 		failed <- err
-	}()
+	})
 	if p.o.Invalid != nil {
 		p.o.Log.WithError(p.o.Invalid).Error("the configuration is wrong: idle until it is set right with docker plugin set")
 		<-ctx.Done()

@@ -68,6 +68,10 @@ func New(o Options) (*Logger, error) {
 	l.SetOutput(io.Discard)
 	l.SetFormatter(nothing{})
 	l.AddHook(l.hook)
+	l.ExitFunc = func(code int) { // of Fatal
+		l.CloseSoon()
+		os.Exit(code)
+	}
 	return l, nil
 }
 
@@ -78,6 +82,13 @@ func (l *Logger) SetSecrets(secrets []string) {
 	l.hook.mu.Lock()
 	l.hook.redact = r
 	l.hook.mu.Unlock()
+}
+
+// Hide is the text without the secrets, as it would stand in a line.
+func (l *Logger) Hide(text string) string {
+	l.hook.mu.Lock()
+	defer l.hook.mu.Unlock()
+	return l.hook.redact.hide(text)
 }
 
 // Suppressed is the number of repeats that were held back so far.
@@ -100,6 +111,13 @@ func (l *Logger) Close(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// CloseSoon writes what waits, unless nobody reads it: it ends within 200 ms.
+func (l *Logger) CloseSoon() {
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	_ = l.Close(ctx)
 }
 
 // nothing is a formatter without output.

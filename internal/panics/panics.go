@@ -10,6 +10,8 @@ import (
 	"path"
 	"runtime"
 	"strings"
+
+	"github.com/sirupsen/logrus"
 )
 
 const module = "github.com/docker-remote-write/docker-remote-write"
@@ -28,6 +30,16 @@ func Guard(what string, f func()) (err error) {
 	}()
 	f()
 	return nil
+}
+
+// Go runs f in a goroutine that the process cannot do without. A panic of f ends the
+// process, as it would anyway, by log's Fatal: with one line of the log, redacted.
+func Go(log logrus.FieldLogger, what string, f func()) {
+	go func() {
+		if err := Guard(what, f); err != nil {
+			log.Fatal(err)
+		}
+	}()
 }
 
 // oneLine is a panic's value.
