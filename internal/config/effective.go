@@ -11,10 +11,9 @@ import (
 
 	promconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
-)
 
-// hidden stands for a secret, as in Prometheus' own output.
-const hidden = "<secret>"
+	"github.com/docker-remote-write/docker-remote-write/internal/redact"
+)
 
 // Line is one setting as it is in effect.
 type Line struct {
@@ -48,7 +47,7 @@ func (c *Config) Effective() []Line {
 		case line.Value == "":
 			continue
 		case s.Secret:
-			line.Value = hidden
+			line.Value = redact.Hidden
 		case s.Name == "REMOTE_WRITE_URL":
 			line.Value = displayAll(line.Value)
 		case s.Type == PEM:
@@ -65,7 +64,7 @@ func displayAll(list string) string {
 	for i, f := range fields {
 		u, err := parseURL(f)
 		if err != nil {
-			fields[i] = hidden
+			fields[i] = redact.Hidden
 			continue
 		}
 		fields[i] = Display(u)

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/redact"
 )
 
 // Options are those of New; the zero value logs from info on to stdout and stderr.
@@ -75,12 +77,11 @@ func New(o Options) (*Logger, error) {
 	return l, nil
 }
 
-// SetSecrets replaces the texts that are hidden in all later lines. Those
-// shorter than four bytes are not: they would stand in every second word.
+// SetSecrets replaces the texts that are hidden in all later lines.
 func (l *Logger) SetSecrets(secrets []string) {
-	r := newRedactor(secrets)
+	r := redact.New(secrets)
 	l.hook.mu.Lock()
-	l.hook.redact = r
+	l.hook.secrets = r
 	l.hook.mu.Unlock()
 }
 
@@ -88,7 +89,7 @@ func (l *Logger) SetSecrets(secrets []string) {
 func (l *Logger) Hide(text string) string {
 	l.hook.mu.Lock()
 	defer l.hook.mu.Unlock()
-	return l.hook.redact.hide(text)
+	return l.hook.secrets.Hide(text)
 }
 
 // Suppressed is the number of repeats that were held back so far.
@@ -130,8 +131,8 @@ type hook struct {
 	out, err *writer
 	throttle *throttle
 
-	mu     sync.Mutex
-	redact *redactor
+	mu      sync.Mutex
+	secrets *redact.Secrets
 }
 
 // Levels is all of them.
@@ -140,9 +141,9 @@ func (h *hook) Levels() []logrus.Level { return logrus.AllLevels }
 // Fire queues the entry or holds it back.
 func (h *hook) Fire(e *logrus.Entry) error {
 	h.mu.Lock()
-	redact := h.redact
+	secrets := h.secrets
 	h.mu.Unlock()
-	text := format(e, redact)
+	text := format(e, secrets)
 	if e.Level >= logrus.DebugLevel {
 		h.write(e.Level, text)
 		return nil

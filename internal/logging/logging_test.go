@@ -21,6 +21,8 @@ import (
 	"github.com/sirupsen/logrus"
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/redact"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -122,7 +124,7 @@ func TestAnyText(t *testing.T) {
 		message := string(rapid.SliceOfN(rapid.Byte(), 0, 9000).Draw(t, "message"))
 		field := rapid.StringN(0, 3000, 6000).Draw(t, "field")
 		e := &logrus.Entry{Message: message, Level: logrus.WarnLevel, Data: logrus.Fields{"field": field, logrus.ErrorKey: errors.New(message)}}
-		line := format(e, newRedactor([]string{"secret"}))
+		line := format(e, redact.New([]string{"secret"}))
 		if len(line) > maxLine-room {
 			t.Fatalf("%d bytes", len(line))
 		}
