@@ -20,7 +20,7 @@ import (
 type key struct{ message, subject, kind string }
 
 // subjects are the fields that name what a line is about.
-var subjects = [...]string{"endpoint", "setting", "problem", "name", "at", "status", "code", "reason"}
+var subjects = [...]string{"endpoint", "setting", "problem", "name", "at", "status", "verdict", "code", "reason"}
 
 // keyOf is the entry's level and constant message, what it is about and the kind of its
 // error, all without figures, which differ between repeats.
