@@ -36,17 +36,12 @@ func runCheck(c call) error {
 	if err := cfg.Write(c.stdout); err != nil || !push {
 		return err
 	}
-	return checkPush(c, cfg)
+	return withLog(c, cfg, func(log *logging.Logger) error { return checkPush(c, cfg, log) })
 }
 
 // checkPush scrapes once and sends that scrape to each endpoint, through a queue
 // of its own in a temporary directory.
-func checkPush(c call, cfg *config.Config) (err error) {
-	log, err := newLogger(cfg, c)
-	if err != nil {
-		return err
-	}
-	defer closeLog(log)
+func checkPush(c call, cfg *config.Config, log *logging.Logger) (err error) {
 	dir, err := os.MkdirTemp("", "docker-remote-write-check-")
 	if err != nil {
 		return fmt.Errorf("make a temporary directory: %w", err)

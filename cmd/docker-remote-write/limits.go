@@ -22,17 +22,16 @@ func limitSelf() {
 	}
 }
 
-// giveBack collects garbage and returns what is then free to the host.
-func giveBack() { go debug.FreeOSMemory() }
-
-// tidier gives back what the start, or a large target's new shape, took and nobody
-// needs any more: from then on next to nothing is allocated, and the runtime would
-// not collect it for minutes. And it collects the garbage of a small heap, since the
-// runtime lets every heap grow by a mebibyte first, whatever GOGC says, which is as
-// much as all of this program keeps for an engine.
+// tidier is the one place that gives memory back to the host. It does so with what the
+// start, or a large target's new shape, took and nobody needs any more: from then on
+// next to nothing is allocated, and the runtime would not collect it for minutes. And
+// it collects the garbage of a small heap, since the runtime lets every heap grow by a
+// mebibyte first, whatever GOGC says, which is as much as all of this program keeps
+// for an engine.
 type tidier struct {
 	// small is a heap, garbage included, that takes a millisecond to collect.
-	small    uint64
+	small uint64
+	// giveBack collects garbage and returns what is then free. It does not wait.
 	giveBack func()
 	scrapes  int
 }
@@ -40,22 +39,25 @@ type tidier struct {
 // tidyEvery scrapes leave about half a megabyte of garbage, most of it net/http's.
 const tidyEvery = 32
 
-func newTidier() *tidier { return &tidier{small: 4 << 20, giveBack: giveBack} }
-
-// settled is called when the target has kept its shape for some scrapes.
-func (t *tidier) settled() {
-	t.scrapes = 0
-	t.giveBack()
+func newTidier() *tidier {
+	return &tidier{small: 4 << 20, giveBack: func() { go debug.FreeOSMemory() }}
 }
 
-// scraped is called after each scrape.
-func (t *tidier) scraped() {
-	if t.scrapes++; t.scrapes < tidyEvery {
-		return
+// scraped is called after each scrape; settled says that the target has kept its
+// shape for some.
+func (t *tidier) scraped(settled bool) {
+	t.scrapes++
+	due := t.scrapes >= tidyEvery
+	if settled || due {
+		t.scrapes = 0
 	}
-	t.scrapes = 0
-	var m runtime.MemStats
-	if runtime.ReadMemStats(&m); m.HeapAlloc <= t.small {
+	if settled || due && t.heapIsSmall() {
 		t.giveBack()
 	}
+}
+
+func (t *tidier) heapIsSmall() bool {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc <= t.small
 }

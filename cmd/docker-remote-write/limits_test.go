@@ -13,19 +13,19 @@ func TestTidier(t *testing.T) {
 	scrapes := func(n, want int) {
 		t.Helper()
 		for range n {
-			tidy.scraped()
+			tidy.scraped(false)
 		}
 		if given != want {
 			t.Fatalf("given back %d times, want %d", given, want)
 		}
 	}
 	scrapes(8, 0)
-	tidy.settled()
+	tidy.scraped(true)
 	scrapes(31, 1)
 	scrapes(1, 2)
 	scrapes(64, 4)
 	tidy.small = 1 // any heap is larger
 	scrapes(64, 4)
-	tidy.settled()
+	tidy.scraped(true)
 	scrapes(0, 5)
 }

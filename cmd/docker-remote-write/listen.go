@@ -12,7 +12,10 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/docker-remote-write/docker-remote-write/internal/config"
+	"github.com/docker-remote-write/docker-remote-write/internal/panics"
 	"github.com/docker-remote-write/docker-remote-write/internal/statuscmd"
 )
 
@@ -31,7 +34,7 @@ func (p *pipeline) listen() (stop func(), err error) {
 		if err != nil {
 			return nil, fmt.Errorf("STATUS_LISTEN_ADDRESS=%s: %w", p.cfg.StatusListen, err)
 		}
-		stops = append(stops, serve(l, p.self.TCPHandler(p.cfg.StatusListen)))
+		stops = append(stops, serve(l, p.self.TCPHandler(p.cfg.StatusListen), p.log))
 		p.log.WithField("address", l.Addr().String()).Info("serving the status page")
 	}
 	if p.cfg.Mode == config.Run && p.spool.Err() == nil {
@@ -40,7 +43,7 @@ func (p *pipeline) listen() (stop func(), err error) {
 			p.log.WithError(err).Warn("the status command will not find this process")
 			return stop, nil
 		}
-		stops = append(stops, serve(l, p.handler))
+		stops = append(stops, serve(l, p.handler, p.log))
 	}
 	return stop, nil
 }
@@ -61,7 +64,7 @@ func listenSocket(path string) (net.Listener, error) {
 	return l, nil
 }
 
-func serve(l net.Listener, h http.Handler) (stop func()) {
+func serve(l net.Listener, h http.Handler, log logrus.FieldLogger) (stop func()) {
 	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -69,9 +72,9 @@ func serve(l net.Listener, h http.Handler) (stop func()) {
 		MaxHeaderBytes:    16 << 10,
 	}
 	done := make(chan struct{})
-	go func() {
+	panics.Go(log, "serving the status", func() {
 		defer close(done)
 		_ = server.Serve(l) // ends with Close alone: a listener's other errors are temporary
-	}()
+	})
 	return func() { server.Close(); <-done }
 }

@@ -5,12 +5,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"strings"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/panics"
 )
 
 // version comes from `git describe` at link time.
@@ -23,7 +27,10 @@ const (
 	exitUsage  = 2
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr)) }
+func main() {
+	log.SetOutput(io.Discard) // what libraries print, until withLog
+	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
 
 // command is one word behind the program's name.
 type command struct {
@@ -71,7 +78,9 @@ func run(args, env []string, stdout, stderr *os.File) int {
 				return exitOK
 			}
 		}
-		return c.exit(c.run(call{context.Background(), args, env, stdout, stderr}), stderr)
+		var err error
+		panicked := panics.Guard(c.name, func() { err = c.run(call{context.Background(), args, env, stdout, stderr}) })
+		return c.exit(cmp.Or(panicked, err), stderr)
 	}
 	fmt.Fprintf(stderr, "docker-remote-write: unknown command %q\n\n", name)
 	usage(stderr, commands)

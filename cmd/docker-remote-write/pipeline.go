@@ -89,7 +89,7 @@ func openPipeline(cfg *config.Config, warnings []config.Warning, log *logging.Lo
 	})
 	p.handler = p.self.Handler()
 	scraping := scrapeOptions(cfg, log)
-	scraping.Self, scraping.Settled = p.self.Append, p.tidier.settled
+	scraping.Self = p.self.Append
 	p.scraper, err = scrape.New(scraping)
 	if err != nil {
 		return nil, errors.Join(err, p.close(context.Background()))
@@ -130,7 +130,7 @@ func (p *pipeline) scrape(ctx context.Context) {
 // append hands a scrape to the queue. In the ring is good enough for the loop;
 // that the disk refuses is the spool's to say.
 func (p *pipeline) append(sc *series.Scrape) error {
-	defer p.tidier.scraped()
+	defer func() { p.tidier.scraped(p.scraper.Settled()) }()
 	_, err := p.spool.Append(sc)
 	if appended != nil {
 		appended(sc, err)

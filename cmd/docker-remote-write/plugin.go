@@ -12,6 +12,8 @@ import (
 
 	"github.com/docker-remote-write/docker-remote-write/internal/config"
 	"github.com/docker-remote-write/docker-remote-write/internal/dockerplugin"
+	"github.com/docker-remote-write/docker-remote-write/internal/logging"
+	"github.com/docker-remote-write/docker-remote-write/internal/panics"
 	"github.com/docker-remote-write/docker-remote-write/internal/telemetry"
 )
 
@@ -23,11 +25,12 @@ func runPlugin(c call) error {
 	ctx, stop := signal.NotifyContext(c.ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	cfg, warnings, invalid := config.Load(config.Plugin, c.env)
-	log, err := newLogger(cfg, c)
-	if err != nil {
-		return err
-	}
-	defer closeLog(log)
+	return withLog(c, cfg, func(log *logging.Logger) error { return servePlugin(ctx, c.env, cfg, warnings, invalid, log) })
+}
+
+// servePlugin serves the engine until ctx is done; invalid says what is wrong with
+// the settings in env, cfg is nil then.
+func servePlugin(ctx context.Context, env []string, cfg *config.Config, warnings []config.Warning, invalid error, log *logging.Logger) error {
 	limitSelf()
 	if err := dockerplugin.DropPrivileges(); err != nil {
 		log.WithError(err).Debug("privileges were not dropped")
@@ -71,20 +74,20 @@ func runPlugin(c call) error {
 	plugin.Handle("GET /", http.HandlerFunc(handler))
 	log.WithField("version", version).Info("plugin started")
 	if invalid != nil {
-		var mended context.CancelFunc
-		ctx, mended = context.WithCancel(ctx)
+		waiting, mended := context.WithCancel(ctx)
 		defer mended()
-		go func() {
-			if config.Await(ctx, config.Plugin, c.env, invalid, func(warnings []config.Warning, err error) {
+		ctx = waiting
+		panics.Go(log, "waiting for the settings", func() {
+			if config.Await(waiting, config.Plugin, env, invalid, func(warnings []config.Warning, err error) {
 				idling.Store(idleState(err, warnings))
 				log.WithError(err).Error("the configuration is still wrong, for another reason")
 			}) {
 				log.Info("the configuration has been set right: ending, to be started again with it")
 				mended()
 			}
-		}()
+		})
 	}
-	err = plugin.Run(ctx)
+	err := plugin.Run(ctx)
 	if p := opened.Load(); p != nil {
 		closing, cancel := context.WithDeadline(context.Background(), plugin.Deadline())
 		defer cancel()

@@ -14,6 +14,7 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/internal/config"
 	"github.com/docker-remote-write/docker-remote-write/internal/dockerplugin"
 	"github.com/docker-remote-write/docker-remote-write/internal/logging"
+	"github.com/docker-remote-write/docker-remote-write/internal/panics"
 )
 
 // runRun is the program without an engine's calls.
@@ -25,13 +26,12 @@ func runRun(c call) error {
 	if err != nil {
 		return err
 	}
-	log, err := newLogger(cfg, c)
-	if err != nil {
-		return err
-	}
-	defer closeLog(log)
+	return withLog(c, cfg, func(log *logging.Logger) error { return scrapeAndSend(c.ctx, cfg, warnings, log) })
+}
+
+func scrapeAndSend(ctx context.Context, cfg *config.Config, warnings []config.Warning, log *logging.Logger) error {
 	limitSelf()
-	ctx, stop := signal.NotifyContext(c.ctx, syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	logWarnings(log, warnings)
 	p, err := openPipeline(cfg, warnings, log)
@@ -44,7 +44,7 @@ func runRun(c call) error {
 		return errors.Join(err, p.close(closing))
 	}
 	log.WithField("version", version).Info("scraping")
-	err = dockerplugin.Guard("scraping", func() { p.scrape(ctx) })
+	err = panics.Guard("scraping", func() { p.scrape(ctx) })
 	stop() // a second signal ends it at once
 
 	// The same bound as under an engine: service managers are impatient, too.
@@ -56,23 +56,30 @@ func runRun(c call) error {
 	return errors.Join(err, p.close(closing))
 }
 
-func newLogger(cfg *config.Config, c call) (*logging.Logger, error) {
+// withLog runs f with a log that has all that is printed meanwhile, libraries
+// included. What f returns, a panic included, has no more secrets in it than a line
+// of the log. cfg is nil where it is wrong.
+func withLog(c call, cfg *config.Config, f func(*logging.Logger) error) error {
 	level := "info"
 	if cfg != nil {
 		level = cfg.LogLevel
 	}
 	log, err := logging.New(logging.Options{Level: level, Stdout: c.stdout, Stderr: c.stderr})
-	if err == nil && cfg != nil {
+	if err != nil {
+		return err
+	}
+	defer log.CloseSoon()
+	log.TakeOver()
+	if cfg != nil {
 		log.SetSecrets(cfg.Secrets())
 	}
-	return log, err
-}
-
-// closeLog writes what waits, unless nobody reads it.
-func closeLog(log *logging.Logger) {
-	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
-	defer cancel()
-	_ = log.Close(ctx)
+	if panicked := panics.Guard("the program", func() { err = f(log) }); panicked != nil {
+		err = panicked
+	}
+	if err != nil {
+		return errors.New(log.Hide(err.Error()))
+	}
+	return nil
 }
 
 func logWarnings(log *logging.Logger, warnings []config.Warning) {

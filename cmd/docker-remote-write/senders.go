@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/config"
-	"github.com/docker-remote-write/docker-remote-write/internal/dockerplugin"
 	"github.com/docker-remote-write/docker-remote-write/internal/logging"
+	"github.com/docker-remote-write/docker-remote-write/internal/panics"
 	"github.com/docker-remote-write/docker-remote-write/internal/remotewrite"
 	"github.com/docker-remote-write/docker-remote-write/internal/spool"
 	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
@@ -133,10 +133,10 @@ func (r *running) start(c *spool.Cursor) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	r.cancel, r.done = cancel, done
-	go func() {
+	panics.Go(r.options.Log, "keeping a sender", func() {
 		defer close(done)
 		r.run(ctx)
-	}()
+	})
 	return nil
 }
 
@@ -154,7 +154,7 @@ func (r *running) renew() error {
 // endpoint a pause, not the others their process.
 func (r *running) run(ctx context.Context) {
 	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
-		err := dockerplugin.Guard("sending", func() { _ = r.sender.Load().Run(ctx) })
+		err := panics.Guard("sending", func() { _ = r.sender.Load().Run(ctx) })
 		if ctx.Err() != nil {
 			return
 		}
@@ -204,7 +204,11 @@ func (s *senders) flush(ctx context.Context) {
 	s.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, r := range running {
-		wg.Go(func() { _ = r.sender.Load().Flush(ctx) })
+		wg.Go(func() {
+			if err := panics.Guard("the last flush", func() { _ = r.sender.Load().Flush(ctx) }); err != nil {
+				r.options.Log.Error(err)
+			}
+		})
 	}
 	wg.Wait()
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/config"
+	"github.com/docker-remote-write/docker-remote-write/internal/panics"
 )
 
 // watch takes over a changed CONFIG_FILE: whole when it is valid, else not at all.
@@ -19,15 +20,20 @@ func (s *senders) watch() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.unwatch = cancel
 	s.watched.Go(func() {
-		w.Run(ctx, func(u config.Update) error {
-			err := u.Err
-			if err == nil {
-				err = s.set(u.Endpoints)
-			}
-			s.reloaded(u, err)
-			return err
-		})
+		if err := panics.Guard("watching CONFIG_FILE", func() { w.Run(ctx, s.update) }); err != nil {
+			s.log.WithError(err).Error("CONFIG_FILE is not watched any more")
+		}
 	})
+}
+
+// update takes over what the file says now.
+func (s *senders) update(u config.Update) error {
+	err := u.Err
+	if err == nil {
+		err = s.set(u.Endpoints)
+	}
+	s.reloaded(u, err)
+	return err
 }
 
 // reloaded notes what came of a changed file. Endpoints that could not be taken

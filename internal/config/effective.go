@@ -12,11 +12,9 @@ import (
 	promconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 
+	"github.com/docker-remote-write/docker-remote-write/internal/redact"
 	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
-
-// hidden stands for a secret, as in Prometheus' own output.
-const hidden = "<secret>"
 
 // Line is one setting as it is in effect.
 type Line struct {
@@ -50,7 +48,7 @@ func (c *Config) Effective() []Line {
 		case line.Value == "":
 			continue
 		case s.Secret:
-			line.Value = hidden
+			line.Value = redact.Hidden
 		case s.Name == "REMOTE_WRITE_URL":
 			line.Value = displayAll(line.Value)
 		case s.Type == Target:
@@ -69,7 +67,7 @@ func displayAll(list string) string {
 	for i, f := range fields {
 		u, err := parseURL(f)
 		if err != nil {
-			fields[i] = hidden
+			fields[i] = redact.Hidden
 			continue
 		}
 		fields[i] = weburl.Show(u)

@@ -3,7 +3,7 @@
 package config
 
 import (
-	"encoding/base64"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -12,9 +12,9 @@ import (
 )
 
 // Secrets are the texts that must not be shown: passwords, tokens, keys, header
-// values and the values in URLs' queries, as they are and as they stand in
-// requests. Files are read anew, so that a rotated secret is among them; one
-// that cannot be read is left out.
+// values and the values in URLs' queries, and pairs that are sent in one piece.
+// How else they may be written is for whoever hides them. Files are read anew, so
+// that a rotated secret is among them; one that cannot be read is left out.
 func (c *Config) Secrets() []string {
 	s := secretSet{}
 	for _, p := range c.proxies {
@@ -38,13 +38,9 @@ type secretSet map[string]bool
 
 func (s secretSet) add(texts ...string) {
 	for _, t := range texts {
-		if t = strings.TrimSpace(t); t == "" {
-			continue
+		if t = strings.TrimSpace(t); t != "" {
+			s[t] = true
 		}
-		s[t] = true
-		s[url.QueryEscape(t)] = true
-		s[url.PathEscape(t)] = true
-		s[url.UserPassword("", t).String()[1:]] = true
 	}
 }
 
@@ -61,39 +57,7 @@ func (s secretSet) addFile(path string) string {
 	return strings.TrimSpace(text)
 }
 
-// addKey adds the lines of a private key: any of them gives part of it away.
-func (s secretSet) addKey(text string) {
-	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); len(line) >= 16 && !strings.HasPrefix(line, "-----") {
-			s[line] = true
-		}
-	}
-}
-
-func (s secretSet) addKeyFile(path string) {
-	if path == "" {
-		return
-	}
-	if text, err := readFile(&path); err == nil {
-		s.addKey(text)
-	}
-}
-
-// sorted has the longest first, so that no replacement of a part hides a whole
-// from its own.
-func (s secretSet) sorted() []string {
-	texts := make([]string, 0, len(s))
-	for t := range s {
-		texts = append(texts, t)
-	}
-	slices.SortFunc(texts, func(a, b string) int {
-		if len(a) != len(b) {
-			return len(b) - len(a)
-		}
-		return strings.Compare(a, b)
-	})
-	return texts
-}
+func (s secretSet) sorted() []string { return slices.Sorted(maps.Keys(s)) }
 
 func (e *Endpoint) secrets(s secretSet) {
 	if e.URL != nil {
@@ -123,10 +87,10 @@ func (e *Endpoint) secrets(s secretSet) {
 			password = s.addFile(b.PasswordFile)
 		}
 		if password != "" {
-			s.add(base64.StdEncoding.EncodeToString([]byte(user+":"+password)), base64.StdEncoding.EncodeToString([]byte(password)))
+			s.add(user + ":" + password)
 		} else if len(user) >= 8 {
 			// A user name alone can be an API key.
-			s.add(user, base64.StdEncoding.EncodeToString([]byte(user+":")))
+			s.add(user, user+":")
 		}
 	}
 	if a := c.Authorization; a != nil {
@@ -139,10 +103,10 @@ func (e *Endpoint) secrets(s secretSet) {
 		s.add(string(o.ClientSecret))
 		secret := string(o.ClientSecret) + s.addFile(o.ClientSecretFile)
 		if secret != "" {
-			s.add(base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(o.ClientID) + ":" + url.QueryEscape(secret))))
+			s.add(url.QueryEscape(o.ClientID) + ":" + url.QueryEscape(secret))
 		}
-		s.addKey(string(o.ClientCertificateKey))
-		s.addKeyFile(o.ClientCertificateKeyFile)
+		s.add(string(o.ClientCertificateKey))
+		s.addFile(o.ClientCertificateKeyFile)
 		for _, v := range o.EndpointParams {
 			s.add(v)
 		}
@@ -167,13 +131,13 @@ func (e *Endpoint) secrets(s secretSet) {
 
 func (s secretSet) user(u *url.Userinfo) {
 	if p, ok := u.Password(); ok {
-		s.add(p, base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+p)))
+		s.add(p, u.Username()+":"+p)
 	}
 }
 
 func (s secretSet) tls(c *promconfig.TLSConfig) {
-	s.addKey(string(c.Key))
-	s.addKeyFile(c.KeyFile)
+	s.add(string(c.Key))
+	s.addFile(c.KeyFile)
 }
 
 func (s secretSet) proxy(c *promconfig.ProxyConfig) {

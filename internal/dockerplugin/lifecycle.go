@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/panics"
 )
 
 const (
@@ -103,7 +105,7 @@ func (l *lifecycle) run(ctx context.Context) error {
 	opened, openFailed, openEnded := make(chan Pipeline, 1), make(chan error, 1), make(chan struct{})
 	go func(before int) {
 		defer close(openEnded)
-		if err := Guard("opening", func() { l.openUntil(opening, before, opened) }); err != nil {
+		if err := panics.Guard("opening", func() { l.openUntil(opening, before, opened) }); err != nil {
 			openFailed <- err
 		}
 	}(l.before)
@@ -231,7 +233,7 @@ func (l *lifecycle) scrape(ctx context.Context) {
 	ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
 	l.scraping = ended
-	go func() { ended <- Guard("scraping", func() { l.pipe.Scrape(ctx) }) }()
+	go func() { ended <- panics.Guard("scraping", func() { l.pipe.Scrape(ctx) }) }()
 }
 
 // halt ends the scrape loop. It is false if there was none or it did not end.
@@ -262,7 +264,7 @@ func (l *lifecycle) last(engineDown bool, deadline time.Time) {
 	if !l.halt(deadline) {
 		return
 	}
-	if err := Guard("ending", func() {
+	if err := panics.Guard("ending", func() {
 		l.pipe.Last(ctx, engineDown)
 		l.pipe.Flush(ctx)
 	}); err != nil {

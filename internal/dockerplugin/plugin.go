@@ -13,16 +13,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"net"
 	"net/http"
-	"runtime"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/panics"
 )
 
 // Where the engine puts its sockets in a plugin's root file system. The name of
@@ -109,20 +108,20 @@ func (p *Plugin) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen on the plugin socket: %w", err)
 	}
-	server := &http.Server{Handler: p.mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(debug{p.o.Log}, "", 0)}
+	server := &http.Server{Handler: p.mux, ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
+	panics.Go(p.o.Log, "serving the plugin socket", func() { served <- server.Serve(l) })
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	failed := make(chan error, 1)
-	go func() {
+	panics.Go(p.o.Log, "watching the plugin socket", func() {
 		err := <-served
 		if !errors.Is(err, http.ErrServerClosed) {
 			cancel(err)
 		}
 		failed <- err
-	}()
+	})
 	if p.o.Invalid != nil {
 		p.o.Log.WithError(p.o.Invalid).Error("the configuration is wrong: idle until it, or a file that it names, is set right")
 		<-ctx.Done()
@@ -166,32 +165,4 @@ func links(socket string) (uint64, error) {
 		return 0, err
 	}
 	return uint64(st.Nlink), nil
-}
-
-// Guard runs f and turns a panic into an error of one line: a stack trace would
-// be thirty lines of the engine's log, at every restart.
-func Guard(what string, f func()) (err error) {
-	defer func() {
-		r := recover()
-		if r == nil {
-			return
-		}
-		var pcs [32]uintptr
-		frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
-		at := "unknown"
-		for {
-			f, more := frames.Next()
-			if !strings.HasPrefix(f.Function, "runtime.") && !strings.Contains(f.Function, "dockerplugin.Guard") {
-				at = fmt.Sprintf("%s:%d", f.File, f.Line)
-				break
-			}
-			if !more {
-				break
-			}
-		}
-		value := strings.Join(strings.Fields(fmt.Sprint(r)), " ")
-		err = fmt.Errorf("panic in %s at %s: %.500s", what, at, value)
-	}()
-	f()
-	return nil
 }

@@ -3,7 +3,6 @@
 package dockerplugin
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,20 +12,10 @@ import (
 	"os"
 	"syscall"
 
-	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 )
 
 const contentType = "application/vnd.docker.plugins.v1.2+json"
-
-// debug takes the server's own complaints: a peer that went away is no news.
-type debug struct{ log logrus.FieldLogger }
-
-func (d debug) Write(b []byte) (int, error) {
-	line, _, _ := bytes.Cut(b, []byte("\n"))
-	d.log.WithField("reason", string(line)).Debug("plugin socket")
-	return len(b), nil
-}
 
 // listen makes the plugin's socket, for root only. The file of a process that
 // crashed is still there.

@@ -10,6 +10,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/panics"
+	"github.com/docker-remote-write/docker-remote-write/internal/redact"
 )
 
 // maxLine bounds a line with its end. An old engine stops reading for good at
@@ -23,7 +26,7 @@ const room = 64
 // level other than info stands first, and the fields by name, the error last.
 // The engine puts the line into quotes and escapes it once more, so that quotes
 // are used only where a value needs them.
-func format(e *logrus.Entry, redact *redactor) string {
+func format(e *logrus.Entry, secrets *redact.Secrets) string {
 	var b strings.Builder
 	switch e.Level {
 	case logrus.InfoLevel:
@@ -32,7 +35,7 @@ func format(e *logrus.Entry, redact *redactor) string {
 	default:
 		b.WriteString(e.Level.String() + ": ")
 	}
-	escape(&b, redact.hide(e.Message))
+	escape(&b, secrets.Hide(e.Message))
 	keys := make([]string, 0, len(e.Data))
 	for k := range e.Data {
 		if k != logrus.ErrorKey {
@@ -45,9 +48,9 @@ func format(e *logrus.Entry, redact *redactor) string {
 	}
 	for _, k := range keys {
 		b.WriteByte(' ')
-		escape(&b, redact.hide(k))
+		escape(&b, secrets.Hide(k))
 		b.WriteByte('=')
-		value(&b, redact.hide(text(e.Data[k])))
+		value(&b, secrets.Hide(text(e.Data[k])))
 	}
 	return cut(b.String(), maxLine-room)
 }
@@ -55,11 +58,13 @@ func format(e *logrus.Entry, redact *redactor) string {
 // text is a field's value. A method that panics, as that of a nil error in an
 // interface may, costs the value only.
 func text(v any) (s string) {
-	defer func() {
-		if recover() != nil {
-			s = fmt.Sprintf("(%T)", v)
-		}
-	}()
+	if panics.Guard("a field's method", func() { s = textOf(v) }) != nil {
+		return fmt.Sprintf("(%T)", v)
+	}
+	return s
+}
+
+func textOf(v any) string {
 	switch v := v.(type) {
 	case string:
 		return v

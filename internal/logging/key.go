@@ -12,13 +12,15 @@ import (
 	"syscall"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/panics"
 )
 
 // key says which lines are repeats of each other.
 type key struct{ message, subject, kind string }
 
 // subjects are the fields that name what a line is about.
-var subjects = [...]string{"endpoint", "setting", "problem", "name", "at", "status", "code", "reason"}
+var subjects = [...]string{"endpoint", "setting", "problem", "name", "at", "status", "verdict", "code", "reason"}
 
 // keyOf is the entry's level and constant message, what it is about and the kind of its
 // error, all without figures, which differ between repeats.
@@ -39,11 +41,13 @@ func keyOf(e *logrus.Entry) key {
 
 // kind tells errors of different causes apart and those of the same cause not.
 func kind(err error) (k string) {
-	defer func() {
-		if recover() != nil {
-			k = fmt.Sprintf("%T", err)
-		}
-	}()
+	if panics.Guard("an error's method", func() { k = kindOf(err) }) != nil {
+		return fmt.Sprintf("%T", err)
+	}
+	return k
+}
+
+func kindOf(err error) string {
 	var (
 		kinder interface{ Kind() string }
 		errno  syscall.Errno

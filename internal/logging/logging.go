@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/redact"
 )
 
 // Options are those of New; the zero value logs from info on to stdout and stderr.
@@ -68,16 +70,26 @@ func New(o Options) (*Logger, error) {
 	l.SetOutput(io.Discard)
 	l.SetFormatter(nothing{})
 	l.AddHook(l.hook)
+	l.ExitFunc = func(code int) { // of Fatal
+		l.CloseSoon()
+		os.Exit(code)
+	}
 	return l, nil
 }
 
-// SetSecrets replaces the texts that are hidden in all later lines. Those
-// shorter than four bytes are not: they would stand in every second word.
+// SetSecrets replaces the texts that are hidden in all later lines.
 func (l *Logger) SetSecrets(secrets []string) {
-	r := newRedactor(secrets)
+	r := redact.New(secrets)
 	l.hook.mu.Lock()
-	l.hook.redact = r
+	l.hook.secrets = r
 	l.hook.mu.Unlock()
+}
+
+// Hide is the text without the secrets, as it would stand in a line.
+func (l *Logger) Hide(text string) string {
+	l.hook.mu.Lock()
+	defer l.hook.mu.Unlock()
+	return l.hook.secrets.Hide(text)
 }
 
 // Suppressed is the number of repeats that were held back so far.
@@ -102,6 +114,13 @@ func (l *Logger) Close(ctx context.Context) error {
 	return nil
 }
 
+// CloseSoon writes what waits, unless nobody reads it: it ends within 200 ms.
+func (l *Logger) CloseSoon() {
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	_ = l.Close(ctx)
+}
+
 // nothing is a formatter without output.
 type nothing struct{}
 
@@ -112,8 +131,8 @@ type hook struct {
 	out, err *writer
 	throttle *throttle
 
-	mu     sync.Mutex
-	redact *redactor
+	mu      sync.Mutex
+	secrets *redact.Secrets
 }
 
 // Levels is all of them.
@@ -122,9 +141,9 @@ func (h *hook) Levels() []logrus.Level { return logrus.AllLevels }
 // Fire queues the entry or holds it back.
 func (h *hook) Fire(e *logrus.Entry) error {
 	h.mu.Lock()
-	redact := h.redact
+	secrets := h.secrets
 	h.mu.Unlock()
-	text := format(e, redact)
+	text := format(e, secrets)
 	if e.Level >= logrus.DebugLevel {
 		h.write(e.Level, text)
 		return nil

@@ -246,6 +246,6 @@ func (s *Sender) ahead(now time.Time, pos series.Position) {
 	var t series.Tally
 	t.Lost[series.Future] = uint64(s.batch.Samples)
 	t.Lost[series.Unreadable] = s.batch.Unreadable
-	s.notices.future(s, now, s.batch.Samples, time.UnixMilli(s.batch.Times[0]))
+	s.notices.future(s, s.batch.Samples, time.UnixMilli(s.batch.Times[0]))
 	s.ack(s.batch.To, t)
 }

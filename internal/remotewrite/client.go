@@ -122,8 +122,17 @@ func (c *client) attempt(ctx context.Context, p Protocol, body []byte) (a answer
 	defer func() { a.took = time.Since(began) }()
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	defer context.AfterFunc(ctx, c.conns.abort)()
 	c.conns.begin()
+	aborted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(aborted)
+		c.conns.abort()
+	})
+	defer func() {
+		if !stop() {
+			<-aborted // later it would hit the next attempt
+		}
+	}()
 
 	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
@@ -132,7 +141,7 @@ func (c *client) attempt(ctx context.Context, p Protocol, body []byte) (a answer
 	res, err := c.post(ctx, c.url, p, body)
 	if err == nil {
 		if target, ok := c.followable(res); ok {
-			drain(res, cancel)
+			finish(res)
 			res, err = c.post(ctx, target, p, body)
 		}
 	}
@@ -150,10 +159,10 @@ func (c *client) attempt(ctx context.Context, p Protocol, body []byte) (a answer
 	}
 	if a.status >= 200 && a.status <= 299 {
 		a.text = res.Status
+		finish(res)
 	} else {
-		a.text = c.redact.response(res, c.url)
+		a.text = c.refusal(res)
 	}
-	drain(res, cancel)
 	return a
 }
 
@@ -183,14 +192,35 @@ func (c *client) followable(res *http.Response) (*url.URL, bool) {
 	return weburl.Requested(target), true
 }
 
-// drain reads what is left of a body so that the connection can be used again, but
-// not for long: the answer is final already.
-func drain(res *http.Response, cancel func()) {
-	if res.Body == http.NoBody {
-		return
+// moment is for how long the body of an answer is waited for. The answer is final
+// with its header, so that a body is worth no more than a connection is.
+const moment = 250 * time.Millisecond
+
+// hurry ends a body after a moment; the end is called when it has been read. What
+// has not come by then is dropped together with its connection.
+func hurry(body io.Closer) (end func()) {
+	t := time.AfterFunc(moment, func() { body.Close() })
+	return func() {
+		t.Stop()
+		body.Close()
 	}
-	t := time.AfterFunc(time.Second, cancel)
-	defer t.Stop()
-	io.CopyN(io.Discard, res.Body, 64<<10)
-	res.Body.Close()
+}
+
+// finish reads what is left of a body, so that the connection can be used again.
+func finish(res *http.Response) {
+	if res.Body != http.NoBody {
+		defer hurry(res.Body)()
+		io.CopyN(io.Discard, res.Body, maxRest)
+	}
+}
+
+// maxRest is how much of a body is read for the sake of its connection.
+const maxRest = 64 << 10
+
+// refusal is the text of an answer other than 2xx, with the beginning of its body.
+func (c *client) refusal(res *http.Response) string {
+	defer hurry(res.Body)()
+	text := c.redact.response(res, c.url)
+	io.CopyN(io.Discard, res.Body, maxRest)
+	return text
 }

@@ -21,7 +21,7 @@ var errTooMuch = errors.New("the answer is larger than 512 KiB")
 // conns are the open connections of one client. They are counted together, since
 // it makes one attempt at a time.
 type conns struct {
-	dialer net.Dialer
+	connect func(ctx context.Context, network, address string) (net.Conn, error)
 
 	mu       sync.Mutex
 	open     map[*conn]struct{}
@@ -30,11 +30,12 @@ type conns struct {
 }
 
 func newConns(timeout time.Duration) *conns {
-	return &conns{dialer: net.Dialer{Timeout: timeout}, open: make(map[*conn]struct{})}
+	dialer := net.Dialer{Timeout: timeout}
+	return &conns{connect: dialer.DialContext, open: make(map[*conn]struct{})}
 }
 
 func (s *conns) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	c, err := s.dialer.DialContext(ctx, network, addr)
+	c, err := s.connect(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}

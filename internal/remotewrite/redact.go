@@ -13,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/docker-remote-write/docker-remote-write/internal/redact"
 	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
 
@@ -30,7 +31,7 @@ func newRedactor(o *Options) *redactor {
 	r := &redactor{secrets: o.Secrets}
 	if u := o.URL.User; u != nil {
 		password, _ := u.Password()
-		r.own = append(r.own, password, base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password)))
+		r.own = append(r.own, password, u.Username()+":"+password)
 		r.own = appendUser(r.own, u.Username())
 	}
 	for _, v := range o.Headers {
@@ -50,10 +51,9 @@ func appendUser(list []string, user string) []string {
 	return append(list, user)
 }
 
-// replacer replaces each secret, also as it stands in a URL, in JSON or in base64.
-// sent is the request that the answer belongs to: it has tokens that no setting
-// knows of.
-func (r *redactor) replacer(sent *http.Request) (*strings.Replacer, int) {
+// hider hides the secrets. sent is the request that the answer belongs to: it has
+// tokens that no setting knows of.
+func (r *redactor) hider(sent *http.Request) *redact.Secrets {
 	list := slices.Concat(r.own, r.secrets())
 	if sent != nil {
 		for _, name := range []string{"Authorization", "Proxy-Authorization", "Cookie"} {
@@ -72,57 +72,31 @@ func (r *redactor) replacer(sent *http.Request) (*strings.Replacer, int) {
 			}
 		}
 	}
-	var all []string
-	for _, s := range list {
-		all = append(all, s)
-		if strings.Contains(s, "\n") { // a key in PEM: each line of it
-			for l := range strings.Lines(s) {
-				if l = strings.TrimSpace(l); len(l) >= 16 && !strings.HasPrefix(l, "---") {
-					all = append(all, l)
-				}
-			}
-		}
-	}
-	longest := 0
-	for _, s := range slices.Clone(all) {
-		quoted := strconv.Quote(s)
-		all = append(all, url.QueryEscape(s), url.PathEscape(s), quoted[1:len(quoted)-1],
-			base64.StdEncoding.EncodeToString([]byte(s)))
-	}
-	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
-	var pairs []string
-	for _, s := range slices.Compact(all) {
-		if s != "" {
-			longest = max(longest, len(s))
-			pairs = append(pairs, s, "<secret>")
-		}
-	}
-	return strings.NewReplacer(pairs...), longest
+	return redact.New(list)
 }
 
 // error is the text of an error as it may be shown.
 func (r *redactor) error(err error) string {
-	rep, _ := r.replacer(nil)
-	return escape(rep.Replace(err.Error()))
+	return escape(r.hider(nil).Hide(err.Error()))
 }
 
 // response is the status of an answer and the beginning of its body as they may be
 // shown; for a redirect its target without the query.
 func (r *redactor) response(res *http.Response, from *url.URL) string {
-	rep, longest := r.replacer(res.Request)
-	longest = min(longest, 64<<10)
+	secrets := r.hider(res.Request)
+	longest := min(secrets.Longest(), 64<<10)
 	limit := 2*shownBytes + longest
 	raw, _ := io.ReadAll(io.LimitReader(res.Body, int64(limit)))
-	body := rep.Replace(string(raw))
+	body := secrets.Hide(string(raw))
 	if len(raw) == limit {
 		// A secret that the end cuts in two is not recognized: what may be the
 		// first part of one is left out.
 		body = body[:max(len(body)-longest, 0)]
 	}
-	text := escape(rep.Replace(strings.TrimSpace(res.Status)))
+	text := escape(secrets.Hide(strings.TrimSpace(res.Status)))
 	if res.StatusCode >= 300 && res.StatusCode <= 399 {
 		if to, err := from.Parse(res.Header.Get("Location")); err == nil && res.Header.Get("Location") != "" {
-			return escape(text + ": redirects to " + rep.Replace(weburl.Show(to)) + ", which is not followed; set it as the URL")
+			return escape(text + ": redirects to " + secrets.Hide(weburl.Show(to)) + ", which is not followed; set it as the URL")
 		}
 		return text
 	}

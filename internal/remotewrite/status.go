@@ -163,7 +163,7 @@ func (s *Sender) record(r *request, a *answer, v verdict, now time.Time) {
 	s.mu.Unlock()
 	s.notices.attempt(s, r, a, v, now)
 	if !a.date.IsZero() {
-		s.notices.offset(s, offset, now)
+		s.notices.offset(s, offset)
 	}
 }
 

@@ -67,7 +67,7 @@ func TestRest(t *testing.T) {
 	var own []*series.Series
 	begin := func(t *testing.T) (*Scraper, func(body []byte) []*series.Series) {
 		settled, own = 0, nil
-		s := newScraper(t, Options{Target: "unix:///m.sock", Settled: func() { settled++ }, Self: func(sc *series.Scrape) {
+		s := newScraper(t, Options{Target: "unix:///m.sock", Self: func(sc *series.Scrape) {
 			for _, sr := range own {
 				sc.Series, sc.Values = append(sc.Series, sr), append(sc.Values, 1)
 			}
@@ -77,6 +77,9 @@ func TestRest(t *testing.T) {
 			s.target.ask = (&static{header: http.Header{"Content-Type": {typePB}}, body: body}).ask
 			sc, _ := s.Scrape(context.Background(), epoch)
 			checkUnique(t, sc)
+			if s.Settled() {
+				settled++
+			}
 			return slices.Clone(sc.Series)
 		}
 		for range restAfter + 1 {

@@ -60,10 +60,6 @@ type Options struct {
 	// Self appends the program's own metrics to Series and Values once a scrape,
 	// also to one that failed. Starts may be left alone.
 	Self func(*series.Scrape)
-	// Settled is called when the target has kept its shape for some scrapes: once,
-	// and for a large target each time it settles again. What reading a new shape
-	// took is garbage by then. It must not block; nil is nothing to do.
-	Settled func()
 	// UserAgent names the program to the target.
 	UserAgent string
 	// Now is the wall clock of Loop; the system's if nil.

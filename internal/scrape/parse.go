@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/prometheus/model/textparse"
 	"github.com/prometheus/prometheus/model/value"
 
+	"github.com/docker-remote-write/docker-remote-write/internal/panics"
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
 
@@ -71,11 +72,13 @@ func (p *parse) rest() { p.record, p.live, p.last = record{}, nil, nil }
 // body reads a whole body. A panic of the parser, which only a hostile body can
 // bring about, is an error like any other.
 func (p *parse) body(b []byte, f format) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = failed(Parse, "malformed %s body: %v", f, r)
-		}
-	}()
+	if panicked := panics.Guard("parsing", func() { err = p.read(b, f) }); panicked != nil {
+		return failed(Parse, "malformed %s body: %w", f, panicked)
+	}
+	return err
+}
+
+func (p *parse) read(b []byte, f format) error {
 	if p.script != nil && p.script.format == f {
 		if p.script.replay(b, p) {
 			return nil

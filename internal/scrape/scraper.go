@@ -51,6 +51,7 @@ type Scraper struct {
 	own       []*series.Series
 	report    [reports]*series.Series
 	handed    bool // up and the scrape_* series are not stale
+	settled   bool
 	last      int64
 
 	heldSince time.Time
@@ -91,6 +92,7 @@ func New(o Options) (*Scraper, error) {
 func (s *Scraper) Scrape(ctx context.Context, now time.Time) (*series.Scrape, error) {
 	began := time.Now()
 	s.work = Stats{}
+	s.settled = false
 	s.out.Reset()
 	s.cache.begin()
 	s.parse.begin(now.UnixMilli())
@@ -121,9 +123,7 @@ func (s *Scraper) Scrape(ctx context.Context, now time.Time) (*series.Scrape, er
 		if s.cache.rest() {
 			s.parse.rest()
 			s.target.rest()
-			if s.o.Settled != nil {
-				s.o.Settled()
-			}
+			s.settled = true
 		}
 		prev = nil
 	default:
@@ -151,6 +151,11 @@ func (s *Scraper) Scrape(ctx context.Context, now time.Time) (*series.Scrape, er
 	s.count(outcome, now, took, f, err)
 	return &s.out, err
 }
+
+// Settled reports whether the target had kept its shape for some scrapes when the
+// last one was made: it is true for one scrape, and for a large target for one each
+// time it settles again. What reading a new shape took is garbage by then.
+func (s *Scraper) Settled() bool { return s.settled }
 
 // read gets and parses one body.
 func (s *Scraper) read(ctx context.Context) (format, error) {
@@ -352,6 +357,7 @@ func (s *Scraper) bump(f func(*Stats)) {
 // down, up is 0 instead. It returns nil if there is nothing to end. What it
 // returns is valid until the next call; scraping may go on afterwards.
 func (s *Scraper) End(now time.Time, down bool) *series.Scrape {
+	s.settled = false
 	if !s.handed {
 		return nil
 	}

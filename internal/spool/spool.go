@@ -12,6 +12,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/docker-remote-write/docker-remote-write/internal/panics"
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
 
@@ -154,7 +155,7 @@ func Open(dir string, o Options) (*Spool, error) {
 		close(s.done)
 		return s, err
 	}
-	go s.run()
+	panics.Go(s.log, "writing the spool", s.run)
 	return s, nil
 }
 
