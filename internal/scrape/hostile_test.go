@@ -148,7 +148,7 @@ func TestHostile(t *testing.T) {
 		{"no content type", answer("", []byte("a 1\n")), ContentType, "content type"},
 		{"HTML", answer("text/html", []byte("<html>")), ContentType, "text/html"},
 		{"OpenMetrics 2", answer("application/openmetrics-text; version=2.0.0", []byte("a 1\n# EOF\n")), ContentType, "2.0.0"},
-		{"protobuf in text", answer(typePB+"x", []byte("a 1\n")), ContentType, "delimitedx"},
+		{"protobuf in text", answer(typePB+"x", []byte("a 1\n")), Parse, "malformed protobuf"},
 		{"text called protobuf", answer(typePB, []byte("a 1\n")), Parse, "malformed protobuf"},
 		{"protobuf called text", answer(typeText, protobufBody(t, synthetic(20))), Parse, "malformed text"},
 		{"text called OpenMetrics", answer(typeOM, []byte("a 1\n")), Parse, "# EOF"},

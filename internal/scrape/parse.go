@@ -100,6 +100,9 @@ func (p *parse) body(b []byte, f format) (err error) {
 
 // slow reads a body with textparse.
 func (p *parse) slow(b []byte, f format) error {
+	if len(b) == 0 {
+		return nil // a good scrape in each format, also in OpenMetrics
+	}
 	var tp textparse.Parser
 	switch f {
 	case formatText:
