@@ -51,7 +51,7 @@ type parse struct {
 	last     *raw
 	ls       labels.Labels
 	exemplar exemplar.Exemplar
-	noStart  *family // an OpenMetrics family found to have no _created lines
+	created  created
 }
 
 func (p *parse) begin(t int64) {
@@ -61,7 +61,7 @@ func (p *parse) begin(t int64) {
 	p.replayed = false
 	p.scraped, p.kept, p.added, p.raws, p.entries, p.families = 0, 0, 0, 0, 0, 0
 	p.cpusZero, p.engineInfo = false, false
-	p.family, p.last, p.noStart = noFamily, nil, nil
+	p.family, p.last = noFamily, nil
 	p.meta.name, p.meta.pending = p.meta.name[:0], false
 }
 
@@ -110,7 +110,9 @@ func (p *parse) slow(b []byte, f format) error {
 	case formatProtobuf:
 		tp = textparse.NewProtobufParser(b, false, false, false, false, nil)
 	case formatOpenMetrics:
-		tp = textparse.NewOpenMetricsParser(b, nil, textparse.WithOMParserSTSeriesSkipped())
+		p.created.begin(b)
+		defer p.created.family()
+		tp = textparse.NewOpenMetricsParser(b, nil)
 	}
 	for {
 		et, err := tp.Next()
@@ -131,13 +133,16 @@ func (p *parse) slow(b []byte, f format) error {
 		case textparse.EntryType:
 			name, typ := tp.Type()
 			p.describe(name)
-			p.meta.typ = typ
+			p.meta.typ, p.created.typ = typ, typ
 		case textparse.EntryUnit:
 			name, unit := tp.Unit()
 			p.describe(name)
 			p.meta.unit = append(p.meta.unit[:0], unit...)
 		case textparse.EntrySeries:
 			key, ts, v := tp.Series()
+			if f == formatOpenMetrics && p.created.line(p, tp, v) {
+				continue
+			}
 			// Only the scraper says when a series ends.
 			if value.IsStaleNaN(v) {
 				v = math.Float64frombits(value.NormalNaN)
@@ -175,6 +180,7 @@ func (p *parse) describe(name []byte) {
 		m.help, m.unit, m.typ = m.help[:0], m.unit[:0], model.MetricTypeUnknown
 	}
 	m.pending = true
+	p.created.family()
 }
 
 // sample takes one sample, a float or a native histogram.
@@ -241,29 +247,35 @@ func (p *parse) sample(tp textparse.Parser, f format, key []byte, stamped bool, 
 	}
 	p.live = append(p.live, e)
 	if h != nil || fh != nil {
-		p.out.Histograms = append(p.out.Histograms, series.Histogram{Series: e.series, Start: p.start(tp, f), Int: h, Float: fh})
+		p.out.Histograms = append(p.out.Histograms, series.Histogram{Series: e.series, Start: clampStart(tp.StartTimestamp(), p.t), Int: h, Float: fh})
 		p.exemplars(tp, -len(p.out.Histograms))
 		return nil
 	}
 	p.out.Series = append(p.out.Series, e.series)
 	p.out.Values = append(p.out.Values, v)
 	p.record.cols = append(p.record.cols, int32(len(p.out.Series)-1))
-	if f == formatText {
+	column := len(p.out.Series) - 1
+	switch f {
+	case formatText:
 		return nil
+	case formatOpenMetrics:
+		p.created.sample(p, column)
+	case formatProtobuf:
+		p.addStart(column, tp.StartTimestamp())
 	}
-	if start := p.start(tp, f); start != 0 {
-		p.addStart(len(p.out.Series)-1, start)
-	}
-	p.exemplars(tp, len(p.out.Series)-1)
+	p.exemplars(tp, column)
 	return nil
 }
 
-// addStart sets the start timestamp of a column.
-func (p *parse) addStart(col int, start int64) {
-	for len(p.starts) < col {
+// addStart gives a column behind all that have one its start timestamp, if it is one.
+func (p *parse) addStart(column int, st int64) {
+	if st = clampStart(st, p.t); st == 0 {
+		return
+	}
+	for len(p.starts) < column {
 		p.starts = append(p.starts, 0)
 	}
-	p.starts = append(p.starts, start)
+	p.starts = append(p.starts, st)
 }
 
 // bound keeps the number of excluded series that are remembered in proportion.
@@ -272,24 +284,6 @@ func (p *parse) bound() error {
 		return failed(SampleLimit, "more than %d excluded samples in one scrape", limit)
 	}
 	return nil
-}
-
-// start is the start timestamp of the current sample, 0 for none. One later than
-// the sample, as a host whose clock was set back has them, is the sample's time.
-func (p *parse) start(tp textparse.Parser, f format) int64 {
-	// Looking for an OpenMetrics _created line reads ahead to the end of the family
-	// if there is none, so one family is looked through in vain only once.
-	if f == formatOpenMetrics && p.noStart == p.family {
-		return 0
-	}
-	st := tp.StartTimestamp()
-	if st <= 0 {
-		if f == formatOpenMetrics {
-			p.noStart = p.family
-		}
-		return 0
-	}
-	return clampStart(st, p.t)
 }
 
 // maxExemplarRunes is the limit of OpenMetrics on an exemplar's labels.

@@ -208,9 +208,7 @@ func (s *script) replay(b []byte, p *parse) bool {
 	}
 	if s.cols == nil {
 		for i, st := range s.starts {
-			if st = clampStart(st, p.t); st != 0 {
-				p.addStart(i, st)
-			}
+			p.addStart(i, st)
 		}
 	} else {
 		for i, c := range s.cols {
@@ -218,9 +216,7 @@ func (s *script) replay(b []byte, p *parse) bool {
 				continue
 			}
 			p.out.Values = append(p.out.Values, s.values[i])
-			if st := clampStart(s.startOf(i), p.t); st != 0 {
-				p.addStart(int(c), st)
-			}
+			p.addStart(int(c), s.startOf(i))
 		}
 	}
 	p.scraped, p.kept, p.entries = s.scraped, s.kept, len(s.series)
