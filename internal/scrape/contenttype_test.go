@@ -10,57 +10,59 @@ import (
 	"github.com/prometheus/prometheus/model/textparse"
 )
 
+const om, pb = "application/openmetrics-text", "application/vnd.google.protobuf"
+
+var contentTypes = []struct {
+	contentType string
+	want        format
+}{
+	{"", formatNone},
+	{" ", formatNone},
+	{";", formatNone},
+	{"; charset=utf-8", formatNone},
+	{"text/plain", formatText},
+	{"TEXT/Plain", formatText},
+	{" text/plain ", formatText},
+	{"text/plain;", formatText},
+	{"text/plain;version=0.0.4", formatText},
+	{"text/plain; version=1.0.0; escaping=allow-utf-8", formatText},
+	{"text/plain; version=9", formatText},
+	{"text/plain; version=", formatNone},
+	{"text/plain; version", formatNone},
+	{"text/plain; Charset=UTF-8; VERSION=0.0.4", formatText},
+	{"text/plain; charset=latin1", formatText},
+	{`text/plain; charset="utf-8"`, formatText},
+	{"text/plain; charset=utf-8; charset=utf-8", formatText},
+	{"text/plain; charset=utf-8; charset=latin1", formatNone},
+	{"text/plain, text/plain", formatNone},
+	{"text / plain", formatNone},
+	{"text", formatNone},
+	{"text/html", formatNone},
+	{"text/html; version=0.0.4", formatNone},
+	{"application/json", formatNone},
+	{"application/octet-stream", formatNone},
+	{om, formatOpenMetrics},
+	{"Application/OpenMetrics-Text; Version=1.0.0", formatOpenMetrics},
+	{om + "; charset=utf-8; version=0.0.1", formatOpenMetrics},
+	{om + "; version=1.0.0; escaping=allow-utf-8; charset=utf-8", formatOpenMetrics},
+	{om + "; version=1.1.0", formatOpenMetrics},
+	{om + "; version=2.0.1", formatOpenMetrics},
+	{om + "; version=2", formatOpenMetrics},
+	{om + "; version=2.0.0", formatNone},
+	{om + "; charset=utf-8; VERSION=\"2.0.0\"", formatNone},
+	{pb, formatProtobuf},
+	{pb + "; proto=io.prometheus.client.MetricFamily; encoding=delimited", formatProtobuf},
+	{pb + "; encoding=delimited; escaping=underscores; proto=io.prometheus.client.MetricFamily; q=0.5", formatProtobuf},
+	{"application/vnd.google.PROTOBUF; ENCODING=delimited", formatProtobuf},
+	// Whether such a body can be read is for the parser to say.
+	{pb + "; encoding=text", formatProtobuf},
+	{pb + "; proto=other.Message", formatProtobuf},
+	{"application/x-protobuf", formatNone},
+}
+
 // A Content-Type means what it means to the linked Prometheus with its default
 // configuration, in which no target has a fallback_scrape_protocol.
 func TestContentType(t *testing.T) {
-	const om, pb = "application/openmetrics-text", "application/vnd.google.protobuf"
-	tests := []struct {
-		contentType string
-		want        format
-	}{
-		{"", formatNone},
-		{" ", formatNone},
-		{";", formatNone},
-		{"; charset=utf-8", formatNone},
-		{"text/plain", formatText},
-		{"TEXT/Plain", formatText},
-		{" text/plain ", formatText},
-		{"text/plain;", formatText},
-		{"text/plain;version=0.0.4", formatText},
-		{"text/plain; version=1.0.0; escaping=allow-utf-8", formatText},
-		{"text/plain; version=9", formatText},
-		{"text/plain; version=", formatNone},
-		{"text/plain; version", formatNone},
-		{"text/plain; Charset=UTF-8; VERSION=0.0.4", formatText},
-		{"text/plain; charset=latin1", formatText},
-		{`text/plain; charset="utf-8"`, formatText},
-		{"text/plain; charset=utf-8; charset=utf-8", formatText},
-		{"text/plain; charset=utf-8; charset=latin1", formatNone},
-		{"text/plain, text/plain", formatNone},
-		{"text / plain", formatNone},
-		{"text", formatNone},
-		{"text/html", formatNone},
-		{"text/html; version=0.0.4", formatNone},
-		{"application/json", formatNone},
-		{"application/octet-stream", formatNone},
-		{om, formatOpenMetrics},
-		{"Application/OpenMetrics-Text; Version=1.0.0", formatOpenMetrics},
-		{om + "; charset=utf-8; version=0.0.1", formatOpenMetrics},
-		{om + "; version=1.0.0; escaping=allow-utf-8; charset=utf-8", formatOpenMetrics},
-		{om + "; version=1.1.0", formatOpenMetrics},
-		{om + "; version=2.0.1", formatOpenMetrics},
-		{om + "; version=2", formatOpenMetrics},
-		{om + "; version=2.0.0", formatNone},
-		{om + "; charset=utf-8; VERSION=\"2.0.0\"", formatNone},
-		{pb, formatProtobuf},
-		{pb + "; proto=io.prometheus.client.MetricFamily; encoding=delimited", formatProtobuf},
-		{pb + "; encoding=delimited; escaping=underscores; proto=io.prometheus.client.MetricFamily; q=0.5", formatProtobuf},
-		{"application/vnd.google.PROTOBUF; ENCODING=delimited", formatProtobuf},
-		// Whether such a body can be read is for the parser to say.
-		{pb + "; encoding=text", formatProtobuf},
-		{pb + "; proto=other.Message", formatProtobuf},
-		{"application/x-protobuf", formatNone},
-	}
 	bodies := map[format]string{
 		formatNone:        "a 1\n",
 		formatText:        "a 1\n",
@@ -69,7 +71,7 @@ func TestContentType(t *testing.T) {
 	}
 	f := newFake(t)
 	s := newScraper(t, Options{Target: f.url})
-	for _, tt := range tests {
+	for _, tt := range contentTypes {
 		t.Run(tt.contentType, func(t *testing.T) {
 			// What HTTP takes off a field's value is no part of it.
 			p, _ := textparse.New([]byte("a 1\n"), strings.TrimSpace(tt.contentType), nil, textparse.ParserOptions{})
