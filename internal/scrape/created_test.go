@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
@@ -95,4 +96,22 @@ func TestCreated(t *testing.T) {
 			check(t, strings.Join(rapid.SliceOfN(rapid.SampledFrom(lines), 1, 20).Draw(rt, "lines"), ""))
 		})
 	})
+}
+
+// A start timestamp is not later than its sample, whichever way the body is read.
+func TestStartNotLater(t *testing.T) {
+	const start = 1_750_000_000_123 // of what is synthetic
+	s := staticScraper(t, typePB, protobufBody(t, synthetic(1)))
+	for _, now := range []int64{start + 1, start - 5, start + 5, start - 7} {
+		sc, err := s.Scrape(t.Context(), time.UnixMilli(now))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := min(start, now); len(sc.Starts) == 0 || sc.Starts[0] != want {
+			t.Errorf("%v at %d, want %d", sc.Starts, now, want)
+		}
+	}
+	if !s.parse.replayed {
+		t.Error("not replayed")
+	}
 }

@@ -23,7 +23,7 @@ const (
 
 // guard refuses bodies that a parser would blow up. textparse makes 32 bytes of a
 // label of five and 64 of a bucket of two, so that SCRAPE_MAX_BYTES alone would
-// not bound memory. Only a body that no script knows comes here.
+// not bound memory. Only a body of a new shape comes here.
 func guard(b []byte, f format, sampleLimit int) error {
 	switch {
 	case len(b) <= guardAbove:

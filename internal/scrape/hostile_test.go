@@ -74,6 +74,11 @@ func delimited(m []byte) []byte { return append(binary.AppendUvarint(nil, uint64
 
 func message(tag byte, m []byte) []byte { return append([]byte{tag}, delimited(m)...) }
 
+const (
+	tagName, tagType, tagMetric    = 1<<3 | 2, 3 << 3, 4<<3 | 2 // of a family
+	tagLabel, pbHistogram, tagPart = 1<<3 | 2, 7<<3 | 2, 3<<3 | 2
+)
+
 func oneMetric(m []byte) []byte {
 	// Its name is a, its type HISTOGRAM.
 	return delimited(append([]byte{tagName, 1, 'a', tagType, 4}, message(tagMetric, m)...))

@@ -26,13 +26,14 @@ type parse struct {
 	t     int64
 	st    *Stats
 
-	// live are the entries in out, starts their start timestamps.
+	// live are the entries in out, starts the start timestamps of its columns as the
+	// target gives them: 0 for none, and nothing for columns behind the last that has one.
 	live   []*entry
 	starts []int64
-	// script reads bodies of a known shape; replayed says that it has read this one
-	// and that live is that of the scrape before. record is what the next one is
+	// shape is that of the bodies that need no parser; replayed says that this one was
+	// such and that live is that of the scrape before. record is what the next shape is
 	// made from.
-	script   *script
+	shape    *shape
 	replayed bool
 	record   record
 	// scraped, kept and added are the values of the scrape_* series; raws, entries
@@ -40,7 +41,7 @@ type parse struct {
 	scraped, kept, added    int
 	raws, entries, families int
 	// What the target says about itself.
-	cpusZero, engineInfo bool
+	cpus, cpusZero, engineInfo bool
 
 	family *family
 	meta   struct {
@@ -60,7 +61,7 @@ func (p *parse) begin(t int64) {
 	p.live, p.starts = p.live[:0], p.starts[:0]
 	p.replayed = false
 	p.scraped, p.kept, p.added, p.raws, p.entries, p.families = 0, 0, 0, 0, 0, 0
-	p.cpusZero, p.engineInfo = false, false
+	p.cpus, p.cpusZero, p.engineInfo = false, false, false
 	p.family, p.last = noFamily, nil
 	p.meta.name, p.meta.pending = p.meta.name[:0], false
 }
@@ -76,25 +77,20 @@ func (p *parse) body(b []byte, f format) (err error) {
 			err = failed(Parse, "malformed %s body: %v", f, r)
 		}
 	}()
-	if p.script != nil && p.script.format == f {
-		if p.script.replay(b, p) {
-			return nil
-		}
-		p.out.Reset()
-		p.starts = p.starts[:0]
+	if p.shape != nil && p.shape.format == f && p.shape.replay(b, p) {
+		return nil
 	}
+	p.shape = nil
 	if err := guard(b, f, p.cache.o.SampleLimit); err != nil {
-		p.script = nil
 		return err
 	}
 	p.cache.wake()
 	p.cache.use(f)
 	p.record.begin()
 	if err := p.slow(b, f); err != nil {
-		p.script = nil
 		return err
 	}
-	p.script = p.record.compile(p.script, f, b, p.out, p.starts, p)
+	p.shape = p.record.shape(f, b, p)
 	return nil
 }
 
@@ -151,7 +147,7 @@ func (p *parse) slow(b []byte, f format) error {
 				return err
 			}
 			if f == formatText {
-				p.record.line(b, key)
+				p.record.end(b, key)
 			}
 		case textparse.EntryHistogram:
 			key, ts, h, fh := tp.Histogram()
@@ -224,11 +220,10 @@ func (p *parse) sample(tp textparse.Parser, f format, key []byte, stamped bool, 
 	}
 	if r.marker != markNone {
 		p.look(r.marker, v)
-		p.record.mark(r.marker)
 	}
 	e := r.entry
 	if e == nil {
-		p.record.skip()
+		p.record.columns = append(p.record.columns, -1)
 		return p.bound()
 	}
 	if p.kept++; p.kept > p.cache.o.SampleLimit {
@@ -236,8 +231,7 @@ func (p *parse) sample(tp textparse.Parser, f format, key []byte, stamped bool, 
 	}
 	if e.seen == p.cache.round {
 		p.st.Duplicates++
-		p.record.duplicates++
-		p.record.skip()
+		p.record.columns = append(p.record.columns, -1)
 		return nil
 	}
 	e.seen = p.cache.round
@@ -247,14 +241,14 @@ func (p *parse) sample(tp textparse.Parser, f format, key []byte, stamped bool, 
 	}
 	p.live = append(p.live, e)
 	if h != nil || fh != nil {
-		p.out.Histograms = append(p.out.Histograms, series.Histogram{Series: e.series, Start: clampStart(tp.StartTimestamp(), p.t), Int: h, Float: fh})
+		p.out.Histograms = append(p.out.Histograms, series.Histogram{Series: e.series, Start: p.notLater(max(tp.StartTimestamp(), 0)), Int: h, Float: fh})
 		p.exemplars(tp, -len(p.out.Histograms))
 		return nil
 	}
 	p.out.Series = append(p.out.Series, e.series)
 	p.out.Values = append(p.out.Values, v)
-	p.record.cols = append(p.record.cols, int32(len(p.out.Series)-1))
 	column := len(p.out.Series) - 1
+	p.record.columns = append(p.record.columns, column)
 	switch f {
 	case formatText:
 		return nil
@@ -269,7 +263,7 @@ func (p *parse) sample(tp textparse.Parser, f format, key []byte, stamped bool, 
 
 // addStart gives a column behind all that have one its start timestamp, if it is one.
 func (p *parse) addStart(column int, st int64) {
-	if st = clampStart(st, p.t); st == 0 {
+	if st <= 0 {
 		return
 	}
 	for len(p.starts) < column {
@@ -277,6 +271,10 @@ func (p *parse) addStart(column int, st int64) {
 	}
 	p.starts = append(p.starts, st)
 }
+
+// notLater is a start timestamp that is not later than its sample, as a host whose
+// clock was set back would have it.
+func (p *parse) notLater(st int64) int64 { return min(st, p.t) }
 
 // bound keeps the number of excluded series that are remembered in proportion.
 func (p *parse) bound() error {
@@ -314,7 +312,7 @@ func (p *parse) exemplars(tp textparse.Parser, index int) {
 func (p *parse) look(m marker, v float64) {
 	switch m {
 	case markCPUs:
-		p.cpusZero = v == 0
+		p.cpus, p.cpusZero = true, v == 0
 	case markEngineInfo:
 		p.engineInfo = true
 	}
