@@ -85,6 +85,11 @@ func TestCreated(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { check(t, body) })
 	}
+	// Unlike Prometheus we do not mind in which order the labels stand.
+	s := staticScraper(t, typeOM, []byte(counter+"c_total{a=\"1\",b=\"2\"} 1\nc_created{b=\"2\",a=\"1\"} 3\n# EOF\n"))
+	if sc, err := s.Scrape(t.Context(), epoch); err != nil || len(sc.Starts) == 0 || sc.Starts[0] != 3000 {
+		t.Errorf("labels in another order: %v %s", err, dump(sc))
+	}
 	t.Run("any", func(t *testing.T) {
 		lines := []string{
 			counter, histogram, "# TYPE d counter\n", "# TYPE c gauge\n", "# HELP c C.\n", "# HELP d D.\n",
