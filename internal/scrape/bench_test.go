@@ -155,7 +155,7 @@ func BenchmarkScrape(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					if name != p.name {
-						s.parse.script = nil
+						s.parse.shape = nil
 					}
 					s.Scrape(context.Background(), epoch)
 				}

@@ -224,7 +224,7 @@ func (f *family) covers(name string) bool {
 	return false
 }
 
-// Where a script has read so many scrapes in a row, the maps of so many series are
+// Where so many scrapes in a row had one shape, the maps of so many series are
 // forgotten: for 20,000 series they take 5 MB, and are made again with the next body
 // of another shape.
 const (

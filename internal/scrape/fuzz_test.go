@@ -110,7 +110,7 @@ func FuzzScrape(f *testing.F) {
 			return exact(sc), err
 		}
 		for i, b := range [][]byte{body, body, edit(body, at, op, c), body} {
-			slow.parse.script = nil
+			slow.parse.shape = nil
 			got, err := scrape(fast, ct, b)
 			want, wantErr := scrape(slow, ct, b)
 			if d := cmp.Diff(want, got); d != "" || (err == nil) != (wantErr == nil) {

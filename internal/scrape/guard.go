@@ -2,7 +2,11 @@
 
 package scrape
 
-import "bytes"
+import (
+	"bytes"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
 
 const (
 	// guardAbove is the size of a body above which it is looked through before a
@@ -19,7 +23,7 @@ const (
 
 // guard refuses bodies that a parser would blow up. textparse makes 32 bytes of a
 // label of five and 64 of a bucket of two, so that SCRAPE_MAX_BYTES alone would
-// not bound memory. Only a body that no script knows comes here.
+// not bound memory. Only a body of a new shape comes here.
 func guard(b []byte, f format, sampleLimit int) error {
 	switch {
 	case len(b) <= guardAbove:
@@ -75,17 +79,29 @@ func openQuote(line []byte) bool {
 // pbGuard counts what a body of MetricFamily messages consists of.
 type pbGuard struct{ parts int }
 
-var errParts = failed(SampleLimit, "too many metrics, buckets, quantiles or exemplars in one scrape")
+// Fields of MetricFamily and of Metric.
+const (
+	fieldMetric    = 4
+	fieldLabel     = 1
+	fieldGauge     = 2
+	fieldUntyped   = 5
+	fieldHistogram = 7
+)
+
+var (
+	errParts    = failed(SampleLimit, "too many metrics, buckets, quantiles or exemplars in one scrape")
+	errProtobuf = failed(Parse, "malformed %s body", formatProtobuf)
+)
 
 func (g *pbGuard) body(b []byte) error {
 	for len(b) > 0 {
-		m, rest, ok := cut(b)
-		if !ok {
-			return nil // for the parser to say
+		m, n := protowire.ConsumeBytes(b)
+		if n < 0 {
+			return errProtobuf
 		}
-		b = rest
-		if err := g.fields(m, func(tag uint64, msg []byte) error {
-			if tag != tagMetric {
+		b = b[n:]
+		if err := messages(m, func(field protowire.Number, msg []byte) error {
+			if field != fieldMetric {
 				return nil
 			}
 			if g.parts--; g.parts < 0 {
@@ -101,17 +117,19 @@ func (g *pbGuard) body(b []byte) error {
 
 func (g *pbGuard) metric(m []byte) error {
 	labels := 0
-	return g.fields(m, func(tag uint64, msg []byte) error {
-		if tag == tagLabel {
+	return messages(m, func(field protowire.Number, msg []byte) error {
+		switch {
+		case field == fieldLabel:
 			if labels += len(msg) + 2; labels > MaxSeriesBytes {
 				return failed(LabelLimit, "a series has more than %d bytes of labels, the limit is %d", labels, MaxSeriesBytes)
 			}
 			return nil
-		}
-		if len(msg) > maxMessage {
+		case field < fieldGauge, field > fieldUntyped && field != fieldHistogram:
+			return nil // the parser skips it too
+		case len(msg) > maxMessage:
 			return failed(SampleLimit, "a histogram or summary has %d bytes, the limit is %d", len(msg), maxMessage)
 		}
-		return g.fields(msg, func(uint64, []byte) error {
+		return messages(msg, func(protowire.Number, []byte) error {
 			if g.parts--; g.parts < 0 {
 				return errParts
 			}
@@ -120,37 +138,25 @@ func (g *pbGuard) metric(m []byte) error {
 	})
 }
 
-// fields calls f for each length-delimited field of a message. It stops where the
-// message is malformed, as the parser will.
-func (g *pbGuard) fields(b []byte, f func(tag uint64, msg []byte) error) error {
+// messages calls f for each length-delimited field of a message. What it cannot
+// follow it refuses: a parser that takes more than it does would go on unguarded.
+func messages(b []byte, f func(field protowire.Number, msg []byte) error) error {
 	for len(b) > 0 {
-		tag, rest, ok := uvarint(b)
-		if !ok {
-			return nil
+		field, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return errProtobuf
 		}
-		b = rest
-		switch tag & 7 {
-		case 0:
-			_, b, ok = uvarint(b)
-		case 1:
-			_, b, ok = double(b)
-		case 2:
-			var msg []byte
-			if msg, b, ok = cut(b); ok {
-				if err := f(tag, msg); err != nil {
-					return err
-				}
+		b = b[n:]
+		if n = protowire.ConsumeFieldValue(field, typ, b); n < 0 {
+			return errProtobuf
+		}
+		if typ == protowire.BytesType {
+			msg, _ := protowire.ConsumeBytes(b)
+			if err := f(field, msg); err != nil {
+				return err
 			}
-		case 5:
-			if ok = len(b) >= 4; ok {
-				b = b[4:]
-			}
-		default:
-			ok = false
 		}
-		if !ok {
-			return nil
-		}
+		b = b[n:]
 	}
 	return nil
 }

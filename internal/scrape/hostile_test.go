@@ -74,6 +74,11 @@ func delimited(m []byte) []byte { return append(binary.AppendUvarint(nil, uint64
 
 func message(tag byte, m []byte) []byte { return append([]byte{tag}, delimited(m)...) }
 
+const (
+	tagName, tagType, tagMetric    = 1<<3 | 2, 3 << 3, 4<<3 | 2 // of a family
+	tagLabel, pbHistogram, tagPart = 1<<3 | 2, 7<<3 | 2, 3<<3 | 2
+)
+
 func oneMetric(m []byte) []byte {
 	// Its name is a, its type HISTOGRAM.
 	return delimited(append([]byte{tagName, 1, 'a', tagType, 4}, message(tagMetric, m)...))
@@ -136,6 +141,10 @@ func TestHostile(t *testing.T) {
 		{"two million metrics", answer(typePB, delimited(repeat(2<<20, tagMetric, 0))), SampleLimit, "too many metrics"},
 		{"two million buckets", answer(typePB, oneMetric(message(pbHistogram, repeat(500_000, tagPart, 0)))), SampleLimit, "too many"},
 		{"a histogram of two million buckets", answer(typePB, oneMetric(message(pbHistogram, repeat(2<<20, tagPart, 0)))), SampleLimit, "a histogram or summary"},
+		{"two million buckets behind a group", answer(typePB, oneMetric(append([]byte{9<<3 | 3, 9<<3 | 4}, message(pbHistogram, repeat(2<<20, tagPart, 0))...))), SampleLimit, "a histogram or summary"},
+		{"a million buckets of odd tags", answer(typePB, oneMetric(message(pbHistogram, repeat(100_000, 0x9a, 0x80, 0x80, 0x80, 0x80, 0x01, 0)))), Parse, "malformed protobuf"},
+		{"metrics of odd tags", answer(typePB, delimited(repeat(1<<20, 0xa2, 0x80, 0x80, 0x80, 0x80, 0x01, 0))), Parse, "malformed protobuf"},
+		{"a label of odd tags", answer(typePB, oneMetric(repeat(1<<20, 0x8a, 0x80, 0x80, 0x80, 0x80, 0x01, 0))), Parse, "malformed protobuf"},
 		{"huge lengths", answer(typePB, append(repeat(2<<20, 0x22, 0), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1)), Parse, "malformed protobuf"},
 		{"invalid label value", answer(typeText, []byte("a{l=\"\xff\"} 1\n")), Parse, "UTF-8"},
 		{"invalid label name", answer(typeText, []byte("a{\"\xff\"=\"v\"} 1\n")), Parse, "UTF-8"},
@@ -148,7 +157,7 @@ func TestHostile(t *testing.T) {
 		{"no content type", answer("", []byte("a 1\n")), ContentType, "content type"},
 		{"HTML", answer("text/html", []byte("<html>")), ContentType, "text/html"},
 		{"OpenMetrics 2", answer("application/openmetrics-text; version=2.0.0", []byte("a 1\n# EOF\n")), ContentType, "2.0.0"},
-		{"protobuf in text", answer(typePB+"x", []byte("a 1\n")), ContentType, "delimitedx"},
+		{"protobuf in text", answer(typePB+"x", []byte("a 1\n")), Parse, "malformed protobuf"},
 		{"text called protobuf", answer(typePB, []byte("a 1\n")), Parse, "malformed protobuf"},
 		{"protobuf called text", answer(typeText, protobufBody(t, synthetic(20))), Parse, "malformed text"},
 		{"text called OpenMetrics", answer(typeOM, []byte("a 1\n")), Parse, "# EOF"},
@@ -216,8 +225,8 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// Start timestamps of OpenMetrics stand behind their samples, and looking for one
-// that is not there must not be done anew for each series.
+// Start timestamps of OpenMetrics stand behind their samples, if need be far behind
+// them: looking for one must not be done anew for each series.
 func TestOpenMetricsStarts(t *testing.T) {
 	const n = 20_000
 	var b strings.Builder
@@ -225,6 +234,7 @@ func TestOpenMetricsStarts(t *testing.T) {
 	for i := range n {
 		fmt.Fprintf(&b, "without_total{i=\"%d\"} 1\n", i)
 	}
+	fmt.Fprintf(&b, "without_created{i=\"%d\"} 4\n", n-1)
 	b.WriteString("# TYPE with counter\nwith_total{i=\"1\"} 1\nwith_created{i=\"1\"} 5\nwith_total{i=\"2\"} 1\nwith_created{i=\"2\"} 6\n" +
 		"# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_sum 2\nh_count 1\nh_created 7\n# EOF\n")
 	f := newFake(t)
@@ -236,13 +246,13 @@ func TestOpenMetricsStarts(t *testing.T) {
 	}
 	var got []int64
 	for i, st := range sc.Starts {
-		if i >= n && i < n+5 {
+		if i >= n-1 && i < n+5 {
 			got = append(got, st)
 		} else if st != 0 {
 			t.Fatalf("%s has the start timestamp %d", sc.Series[i].Labels, st)
 		}
 	}
-	if want := []int64{5000, 6000, 7000, 7000, 7000}; !slices.Equal(got, want) {
+	if want := []int64{4000, 5000, 6000, 7000, 7000, 7000}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }

@@ -27,13 +27,14 @@ type parse struct {
 	t     int64
 	st    *Stats
 
-	// live are the entries in out, starts their start timestamps.
+	// live are the entries in out, starts the start timestamps of its columns as the
+	// target gives them: 0 for none, and nothing for columns behind the last that has one.
 	live   []*entry
 	starts []int64
-	// script reads bodies of a known shape; replayed says that it has read this one
-	// and that live is that of the scrape before. record is what the next one is
+	// shape is that of the bodies that need no parser; replayed says that this one was
+	// such and that live is that of the scrape before. record is what the next shape is
 	// made from.
-	script   *script
+	shape    *shape
 	replayed bool
 	record   record
 	// scraped, kept and added are the values of the scrape_* series; raws, entries
@@ -41,7 +42,7 @@ type parse struct {
 	scraped, kept, added    int
 	raws, entries, families int
 	// What the target says about itself.
-	cpusZero, engineInfo bool
+	cpus, cpusZero, engineInfo bool
 
 	family *family
 	meta   struct {
@@ -52,7 +53,7 @@ type parse struct {
 	last     *raw
 	ls       labels.Labels
 	exemplar exemplar.Exemplar
-	noStart  *family // an OpenMetrics family found to have no _created lines
+	created  created
 }
 
 func (p *parse) begin(t int64) {
@@ -61,8 +62,8 @@ func (p *parse) begin(t int64) {
 	p.live, p.starts = p.live[:0], p.starts[:0]
 	p.replayed = false
 	p.scraped, p.kept, p.added, p.raws, p.entries, p.families = 0, 0, 0, 0, 0, 0
-	p.cpusZero, p.engineInfo = false, false
-	p.family, p.last, p.noStart = noFamily, nil, nil
+	p.cpus, p.cpusZero, p.engineInfo = false, false, false
+	p.family, p.last = noFamily, nil
 	p.meta.name, p.meta.pending = p.meta.name[:0], false
 }
 
@@ -79,30 +80,28 @@ func (p *parse) body(b []byte, f format) (err error) {
 }
 
 func (p *parse) read(b []byte, f format) error {
-	if p.script != nil && p.script.format == f {
-		if p.script.replay(b, p) {
-			return nil
-		}
-		p.out.Reset()
-		p.starts = p.starts[:0]
+	if p.shape != nil && p.shape.format == f && p.shape.replay(b, p) {
+		return nil
 	}
+	p.shape = nil
 	if err := guard(b, f, p.cache.o.SampleLimit); err != nil {
-		p.script = nil
 		return err
 	}
 	p.cache.wake()
 	p.cache.use(f)
 	p.record.begin()
 	if err := p.slow(b, f); err != nil {
-		p.script = nil
 		return err
 	}
-	p.script = p.record.compile(p.script, f, b, p.out, p.starts, p)
+	p.shape = p.record.shape(f, b, p)
 	return nil
 }
 
 // slow reads a body with textparse.
 func (p *parse) slow(b []byte, f format) error {
+	if len(b) == 0 {
+		return nil // a good scrape in each format, also in OpenMetrics
+	}
 	var tp textparse.Parser
 	switch f {
 	case formatText:
@@ -110,7 +109,9 @@ func (p *parse) slow(b []byte, f format) error {
 	case formatProtobuf:
 		tp = textparse.NewProtobufParser(b, false, false, false, false, nil)
 	case formatOpenMetrics:
-		tp = textparse.NewOpenMetricsParser(b, nil, textparse.WithOMParserSTSeriesSkipped())
+		p.created.begin(b)
+		defer p.created.family()
+		tp = textparse.NewOpenMetricsParser(b, nil)
 	}
 	for {
 		et, err := tp.Next()
@@ -131,13 +132,16 @@ func (p *parse) slow(b []byte, f format) error {
 		case textparse.EntryType:
 			name, typ := tp.Type()
 			p.describe(name)
-			p.meta.typ = typ
+			p.meta.typ, p.created.typ = typ, typ
 		case textparse.EntryUnit:
 			name, unit := tp.Unit()
 			p.describe(name)
 			p.meta.unit = append(p.meta.unit[:0], unit...)
 		case textparse.EntrySeries:
 			key, ts, v := tp.Series()
+			if f == formatOpenMetrics && p.created.line(p, tp, v) {
+				continue
+			}
 			// Only the scraper says when a series ends.
 			if value.IsStaleNaN(v) {
 				v = math.Float64frombits(value.NormalNaN)
@@ -146,7 +150,7 @@ func (p *parse) slow(b []byte, f format) error {
 				return err
 			}
 			if f == formatText {
-				p.record.line(b, key)
+				p.record.end(b, key)
 			}
 		case textparse.EntryHistogram:
 			key, ts, h, fh := tp.Histogram()
@@ -175,6 +179,7 @@ func (p *parse) describe(name []byte) {
 		m.help, m.unit, m.typ = m.help[:0], m.unit[:0], model.MetricTypeUnknown
 	}
 	m.pending = true
+	p.created.family()
 }
 
 // sample takes one sample, a float or a native histogram.
@@ -218,11 +223,10 @@ func (p *parse) sample(tp textparse.Parser, f format, key []byte, stamped bool, 
 	}
 	if r.marker != markNone {
 		p.look(r.marker, v)
-		p.record.mark(r.marker)
 	}
 	e := r.entry
 	if e == nil {
-		p.record.skip()
+		p.record.columns = append(p.record.columns, -1)
 		return p.bound()
 	}
 	if p.kept++; p.kept > p.cache.o.SampleLimit {
@@ -230,8 +234,7 @@ func (p *parse) sample(tp textparse.Parser, f format, key []byte, stamped bool, 
 	}
 	if e.seen == p.cache.round {
 		p.st.Duplicates++
-		p.record.duplicates++
-		p.record.skip()
+		p.record.columns = append(p.record.columns, -1)
 		return nil
 	}
 	e.seen = p.cache.round
@@ -241,30 +244,40 @@ func (p *parse) sample(tp textparse.Parser, f format, key []byte, stamped bool, 
 	}
 	p.live = append(p.live, e)
 	if h != nil || fh != nil {
-		p.out.Histograms = append(p.out.Histograms, series.Histogram{Series: e.series, Start: p.start(tp, f), Int: h, Float: fh})
+		p.out.Histograms = append(p.out.Histograms, series.Histogram{Series: e.series, Start: p.notLater(max(tp.StartTimestamp(), 0)), Int: h, Float: fh})
 		p.exemplars(tp, -len(p.out.Histograms))
 		return nil
 	}
 	p.out.Series = append(p.out.Series, e.series)
 	p.out.Values = append(p.out.Values, v)
-	p.record.cols = append(p.record.cols, int32(len(p.out.Series)-1))
-	if f == formatText {
+	column := len(p.out.Series) - 1
+	p.record.columns = append(p.record.columns, column)
+	switch f {
+	case formatText:
 		return nil
+	case formatOpenMetrics:
+		p.created.sample(p, column)
+	case formatProtobuf:
+		p.addStart(column, tp.StartTimestamp())
 	}
-	if start := p.start(tp, f); start != 0 {
-		p.addStart(len(p.out.Series)-1, start)
-	}
-	p.exemplars(tp, len(p.out.Series)-1)
+	p.exemplars(tp, column)
 	return nil
 }
 
-// addStart sets the start timestamp of a column.
-func (p *parse) addStart(col int, start int64) {
-	for len(p.starts) < col {
+// addStart gives a column behind all that have one its start timestamp, if it is one.
+func (p *parse) addStart(column int, st int64) {
+	if st <= 0 {
+		return
+	}
+	for len(p.starts) < column {
 		p.starts = append(p.starts, 0)
 	}
-	p.starts = append(p.starts, start)
+	p.starts = append(p.starts, st)
 }
+
+// notLater is a start timestamp that is not later than its sample, as a host whose
+// clock was set back would have it.
+func (p *parse) notLater(st int64) int64 { return min(st, p.t) }
 
 // bound keeps the number of excluded series that are remembered in proportion.
 func (p *parse) bound() error {
@@ -272,24 +285,6 @@ func (p *parse) bound() error {
 		return failed(SampleLimit, "more than %d excluded samples in one scrape", limit)
 	}
 	return nil
-}
-
-// start is the start timestamp of the current sample, 0 for none. One later than
-// the sample, as a host whose clock was set back has them, is the sample's time.
-func (p *parse) start(tp textparse.Parser, f format) int64 {
-	// Looking for an OpenMetrics _created line reads ahead to the end of the family
-	// if there is none, so one family is looked through in vain only once.
-	if f == formatOpenMetrics && p.noStart == p.family {
-		return 0
-	}
-	st := tp.StartTimestamp()
-	if st <= 0 {
-		if f == formatOpenMetrics {
-			p.noStart = p.family
-		}
-		return 0
-	}
-	return clampStart(st, p.t)
 }
 
 // maxExemplarRunes is the limit of OpenMetrics on an exemplar's labels.
@@ -320,7 +315,7 @@ func (p *parse) exemplars(tp textparse.Parser, index int) {
 func (p *parse) look(m marker, v float64) {
 	switch m {
 	case markCPUs:
-		p.cpusZero = v == 0
+		p.cpus, p.cpusZero = true, v == 0
 	case markEngineInfo:
 		p.engineInfo = true
 	}

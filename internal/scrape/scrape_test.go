@@ -328,6 +328,14 @@ func TestScrapeSequence(t *testing.T) {
 			},
 		},
 		{
+			name:   "broken in the middle",
+			bodies: []string{"a 1\nb 2\n", "a 1\nb{ 2\n"},
+			want: []string{
+				"a 1\nb 2\nup 1\nscrape_samples_scraped 2\nscrape_samples_post_metric_relabeling 2\nscrape_series_added 2\n",
+				"up 0\nscrape_samples_scraped 1\nscrape_samples_post_metric_relabeling 1\nscrape_series_added 0\na stale\nb stale\n",
+			},
+		},
+		{
 			name:   "clashing labels",
 			bodies: []string{"a{job=\"x\",instance=\"y\",exported_job=\"z\",empty=\"\"} 1\nb{region=\"here\"} 2\n"},
 			o:      Options{External: labels.FromStrings("region", "eu", "job", "no")},

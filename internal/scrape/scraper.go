@@ -117,7 +117,7 @@ func (s *Scraper) Scrape(ctx context.Context, now time.Time) (*series.Scrape, er
 	case err != nil:
 		s.undo()
 		s.cache.shrink()
-		s.parse.script = nil
+		s.parse.shape = nil
 	case s.parse.replayed:
 		s.commit()
 		if s.cache.rest() {
@@ -168,7 +168,10 @@ func (s *Scraper) read(ctx context.Context) (format, error) {
 
 // commit accepts what the attempt has read.
 func (s *Scraper) commit() {
-	s.starts = append(s.starts[:0], s.parse.starts...)
+	s.starts = s.starts[:0]
+	for _, st := range s.parse.starts {
+		s.starts = append(s.starts, s.parse.notLater(st))
+	}
 	for _, e := range s.parse.live {
 		e.fresh = false
 	}
@@ -178,9 +181,9 @@ func (s *Scraper) commit() {
 func (s *Scraper) undo() {
 	s.out.Reset()
 	s.starts = s.starts[:0]
-	// A script stands for what live has, and that stays what it was.
+	// A shape stands for what live has, and that stays what it was.
 	if !s.parse.replayed {
-		s.parse.script = nil
+		s.parse.shape = nil
 	}
 }
 
@@ -274,7 +277,7 @@ func (s *Scraper) dropTaken(first int, good bool) {
 			s.cache.reserved[sr.Labels] = struct{}{}
 			if e := s.cache.entries[sr.Labels]; e != nil {
 				s.cache.take(e)
-				s.parse.script = nil
+				s.parse.shape = nil
 				s.work.Clashes++
 				if good && e.seen == s.liveRound {
 					continue
@@ -381,7 +384,7 @@ func (s *Scraper) End(now time.Time, down bool) *series.Scrape {
 		s.add(sr, staleMarker)
 	}
 	s.cache.end()
-	s.parse.script = nil
+	s.parse.shape = nil
 	s.own, s.handed = s.own[:0], false
 	s.finish()
 	return &s.out

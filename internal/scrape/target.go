@@ -132,33 +132,40 @@ func (t *target) answer(resp *http.Response) (body []byte, f format, err error) 
 	if resp.StatusCode != http.StatusOK {
 		return nil, 0, failed(Status, "scrape %s: answered %d, want 200", t.name, resp.StatusCode)
 	}
-	if f, err = t.formatOf(resp.Header.Get("Content-Type")); err != nil {
+	if body, err = t.unpack(resp); err != nil {
 		return nil, 0, err
 	}
-	var r io.Reader = resp.Body
+	// As in Prometheus an empty body needs no type.
+	if f, err = t.formatOf(resp.Header.Get("Content-Type")); err != nil && len(body) > 0 {
+		return nil, 0, err
+	}
+	return body, f, nil
+}
+
+// unpack reads the body of an answer and takes its compression off.
+func (t *target) unpack(resp *http.Response) (body []byte, err error) {
 	switch enc := resp.Header.Get("Content-Encoding"); enc {
 	case "", "identity":
-		body, err = t.read(r, resp.ContentLength)
-		return body, f, err
+		return t.read(resp.Body, resp.ContentLength)
 	case "gzip":
 	default:
-		return nil, 0, failed(ContentType, "scrape %s: content encoding %.40q, want gzip or none", t.name, enc)
+		return nil, failed(ContentType, "scrape %s: content encoding %.40q, want gzip or none", t.name, enc)
 	}
 	if t.gz == nil {
 		t.gz = new(gzip.Reader)
 	}
-	if err := t.gz.Reset(r); err != nil {
-		return nil, 0, readError(t.name, err)
+	if err := t.gz.Reset(resp.Body); err != nil {
+		return nil, readError(t.name, err)
 	}
 	if body, err = t.read(t.gz, -1); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	// The packed body may go on behind its end; only its own end frees the connection.
 	var rest [1]byte
-	if _, err := io.ReadFull(r, rest[:]); err != io.EOF {
-		return nil, 0, failed(Parse, "scrape %s: the body goes on behind its compressed part", t.name)
+	if _, err := io.ReadFull(resp.Body, rest[:]); err != io.EOF {
+		return nil, failed(Parse, "scrape %s: the body goes on behind its compressed part", t.name)
 	}
-	return body, f, nil
+	return body, nil
 }
 
 const (
@@ -224,8 +231,9 @@ func readError(name string, err error) *Error {
 	return connError("read answer of", name, err)
 }
 
-// formatOf understands a Content-Type; the last one is remembered, since it hardly
-// ever changes.
+// formatOf understands a Content-Type as Prometheus does: parameters do not matter,
+// but for OpenMetrics 2.0, which is refused. The last one is remembered, since it
+// hardly ever changes.
 func (t *target) formatOf(contentType string) (format, error) {
 	if contentType != "" && contentType == t.contentType {
 		return t.format, nil
@@ -241,10 +249,7 @@ func (t *target) formatOf(contentType string) (format, error) {
 				f = formatOpenMetrics
 			}
 		case "application/vnd.google.protobuf":
-			enc, proto := params["encoding"], params["proto"]
-			if (enc == "" || enc == "delimited") && (proto == "" || proto == "io.prometheus.client.MetricFamily") {
-				f = formatProtobuf
-			}
+			f = formatProtobuf
 		}
 	}
 	if f == formatNone {

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scrape
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/prometheus/model/textparse"
+)
+
+const om, pb = "application/openmetrics-text", "application/vnd.google.protobuf"
+
+var contentTypes = []struct {
+	contentType string
+	want        format
+}{
+	{"", formatNone},
+	{" ", formatNone},
+	{";", formatNone},
+	{"; charset=utf-8", formatNone},
+	{"text/plain", formatText},
+	{"TEXT/Plain", formatText},
+	{" text/plain ", formatText},
+	{"text/plain;", formatText},
+	{"text/plain;version=0.0.4", formatText},
+	{"text/plain; version=1.0.0; escaping=allow-utf-8", formatText},
+	{"text/plain; version=9", formatText},
+	{"text/plain; version=", formatNone},
+	{"text/plain; version", formatNone},
+	{"text/plain; Charset=UTF-8; VERSION=0.0.4", formatText},
+	{"text/plain; charset=latin1", formatText},
+	{`text/plain; charset="utf-8"`, formatText},
+	{"text/plain; charset=utf-8; charset=utf-8", formatText},
+	{"text/plain; charset=utf-8; charset=latin1", formatNone},
+	{"text/plain, text/plain", formatNone},
+	{"text / plain", formatNone},
+	{"text", formatNone},
+	{"text/html", formatNone},
+	{"text/html; version=0.0.4", formatNone},
+	{"application/json", formatNone},
+	{"application/octet-stream", formatNone},
+	{om, formatOpenMetrics},
+	{"Application/OpenMetrics-Text; Version=1.0.0", formatOpenMetrics},
+	{om + "; charset=utf-8; version=0.0.1", formatOpenMetrics},
+	{om + "; version=1.0.0; escaping=allow-utf-8; charset=utf-8", formatOpenMetrics},
+	{om + "; version=1.1.0", formatOpenMetrics},
+	{om + "; version=2.0.1", formatOpenMetrics},
+	{om + "; version=2", formatOpenMetrics},
+	{om + "; version=2.0.0", formatNone},
+	{om + "; charset=utf-8; VERSION=\"2.0.0\"", formatNone},
+	{pb, formatProtobuf},
+	{pb + "; proto=io.prometheus.client.MetricFamily; encoding=delimited", formatProtobuf},
+	{pb + "; encoding=delimited; escaping=underscores; proto=io.prometheus.client.MetricFamily; q=0.5", formatProtobuf},
+	{"application/vnd.google.PROTOBUF; ENCODING=delimited", formatProtobuf},
+	// Whether such a body can be read is for the parser to say.
+	{pb + "; encoding=text", formatProtobuf},
+	{pb + "; proto=other.Message", formatProtobuf},
+	{"application/x-protobuf", formatNone},
+}
+
+// A Content-Type means what it means to the linked Prometheus with its default
+// configuration, in which no target has a fallback_scrape_protocol.
+func TestContentType(t *testing.T) {
+	bodies := map[format]string{
+		formatNone:        "a 1\n",
+		formatText:        "a 1\n",
+		formatOpenMetrics: "a 1\n# EOF\n",
+		formatProtobuf:    string(protobufBody(t, synthetic(1))),
+	}
+	f := newFake(t)
+	s := newScraper(t, Options{Target: f.url})
+	for _, tt := range contentTypes {
+		t.Run(tt.contentType, func(t *testing.T) {
+			// What HTTP takes off a field's value is no part of it.
+			p, _ := textparse.New([]byte("a 1\n"), strings.TrimSpace(tt.contentType), nil, textparse.ParserOptions{})
+			prometheus := formatNone
+			switch p.(type) {
+			case *textparse.PromParser:
+				prometheus = formatText
+			case *textparse.OpenMetricsParser:
+				prometheus = formatOpenMetrics
+			case *textparse.ProtobufParser:
+				prometheus = formatProtobuf
+			}
+			if prometheus != tt.want {
+				t.Fatalf("Prometheus reads %q, want %q", prometheus, tt.want)
+			}
+			f.set(tt.contentType, bodies[tt.want])
+			sc, err := s.Scrape(t.Context(), epoch)
+			var failure *Error
+			switch {
+			case tt.want == formatNone:
+				if !errors.As(err, &failure) || failure.Outcome != ContentType {
+					t.Errorf("%v", err)
+				}
+			case err != nil || s.Stats().Format != tt.want.String():
+				t.Errorf("%v, read as %q, want %q", err, s.Stats().Format, tt.want)
+			}
+			// Prometheus looks at the body first: an empty one is a good scrape, and
+			// what was there before ends.
+			f.set(typeText, "before 1\n")
+			if _, err := s.Scrape(t.Context(), epoch); err != nil {
+				t.Fatal(err)
+			}
+			f.set(tt.contentType, "")
+			sc, err = s.Scrape(t.Context(), epoch)
+			const want = "up 1\nscrape_samples_scraped 0\nscrape_samples_post_metric_relabeling 0\nscrape_series_added 0\nbefore stale\n"
+			if got := dump(sc); err != nil || got != want {
+				t.Errorf("an empty body: %v\n%swant\n%s", err, got, want)
+			}
+		})
+	}
+}
