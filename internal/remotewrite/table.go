@@ -41,6 +41,7 @@ const (
 type table struct {
 	proto   Protocol
 	relabel []*relabel.Config
+	plain   bool // without metadata
 
 	known []known
 	at    int32 // the one looked up last, -1 for none
@@ -84,8 +85,7 @@ type line struct {
 	// uvarint, or 1.0's labels as fields of a TimeSeries.
 	names   string
 	chained *line   // the next one with the same hash
-	family  *family // 1.0
-	helped  int64   // when the help text last arrived, in milliseconds; 0 for never
+	family  *family // 1.0; nil without metadata
 	help    uint32  // symbols
 	unit    uint32
 	request uint32 // the last request it stood in
@@ -274,13 +274,17 @@ func (t *table) line(ls labels.Labels, s *series.Series) *line {
 	t.names = t.names[:0]
 	if t.proto == V1 {
 		ls.Range(func(p labels.Label) { t.names = appendLabelV1(t.names, p.Name, p.Value) })
-		l.family = t.family(ls.Get(model.MetricNameLabel), s)
+		if !t.plain {
+			l.family = t.family(ls.Get(model.MetricNameLabel), s)
+		}
 	} else {
 		ls.Range(func(p labels.Label) {
 			t.names = binary.AppendUvarint(t.names, uint64(t.symbols.id(p.Name)))
 			t.names = binary.AppendUvarint(t.names, uint64(t.symbols.id(p.Value)))
 		})
-		l.help, l.unit, l.typ = t.symbols.id(s.Help), t.symbols.id(s.Unit), metricTypeV2(s.Type)
+		if !t.plain {
+			l.help, l.unit, l.typ = t.symbols.id(s.Help), t.symbols.id(s.Unit), metricTypeV2(s.Type)
+		}
 	}
 	l.names = string(t.names)
 	return l
