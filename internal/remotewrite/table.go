@@ -300,23 +300,14 @@ func (l *line) in(chain *line) bool {
 	return false
 }
 
-// family returns the metric family that a series with that name belongs to: the
-// name without the suffix that its type puts behind it.
+// family returns the metric family of a series that is sent under that name, which
+// may not be its own: the name that the exposition gives it then says nothing.
 func (t *table) family(name string, s *series.Series) *family {
-	var suffixes []string
-	switch s.Type {
-	case model.MetricTypeHistogram:
-		suffixes = []string{"_bucket", "_sum", "_count"}
-	case model.MetricTypeGaugeHistogram:
-		suffixes = []string{"_bucket", "_gsum", "_gcount"}
-	case model.MetricTypeSummary:
-		suffixes = []string{"_sum", "_count"}
-	}
-	for _, x := range suffixes {
-		if base, ok := strings.CutSuffix(name, x); ok && base != "" {
-			name = base
-			break
-		}
+	own := s.Labels.Get(model.MetricNameLabel)
+	if s.Family != "" && name == model.EscapeName(own, model.UnderscoreEscaping) {
+		name = model.EscapeName(s.Family, model.UnderscoreEscaping)
+	} else {
+		name = series.FamilyOf(name, s.Type)
 	}
 	f := t.fams[name]
 	if f == nil {
