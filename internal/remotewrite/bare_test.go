@@ -5,12 +5,15 @@ package remotewrite
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"testing"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 	"github.com/docker-remote-write/docker-remote-write/internal/spool"
@@ -116,13 +119,15 @@ func TestRefusedWithoutExemplars(t *testing.T) {
 	}
 }
 
-// TestOmit: what an endpoint is not to be sent is left out of its requests, and native
-// histograms are counted.
+// TestOmit: what an endpoint is not to be sent is left out of its requests; native
+// histograms are counted, and so is the marker that ends one.
 func TestOmit(t *testing.T) {
 	h := &histogram.Histogram{Schema: 1, Count: 2, PositiveSpans: []histogram.Span{{Offset: 0, Length: 1}}, PositiveBuckets: []int64{2}}
 	x := []series.Exemplar{{Exemplar: exemplar.Exemplar{Labels: labels.FromStrings("trace", "x"), Value: 1, Ts: 7, HasTs: true}}}
 	rows := []series.Row{
 		{Series: described, Samples: []series.Sample{{T: 7, V: 1}}, Exemplars: x},
+		{Series: &series.Series{Labels: labels.FromStrings("__name__", "n"), Type: model.MetricTypeHistogram}, Samples: []series.Sample{{T: 7, V: math.Float64frombits(value.StaleNaN)}}},
+		{Series: &series.Series{Labels: labels.FromStrings("__name__", "n_sum"), Type: model.MetricTypeHistogram}, Samples: []series.Sample{{T: 7, V: 1}}},
 		{Series: &series.Series{Labels: labels.FromStrings("__name__", "h")}, Histograms: []series.HistogramAt{{T: 7, Histogram: series.Histogram{Int: h}}}, Exemplars: x},
 	}
 	for _, p := range []Protocol{V2, V1} {
@@ -130,10 +135,10 @@ func TestOmit(t *testing.T) {
 			omit                       Omit
 			samples, exemplars, counts int
 		}{
-			{Omit{}, 2, 2, 0},
-			{Omit{Exemplars: true}, 2, 0, 0},
-			{Omit{NativeHistograms: true}, 1, 1, 1},
-			{Omit{Exemplars: true, NativeHistograms: true}, 1, 0, 1},
+			{Omit{}, 4, 2, 0},
+			{Omit{Exemplars: true}, 4, 0, 0},
+			{Omit{NativeHistograms: true}, 2, 1, 2},
+			{Omit{Exemplars: true, NativeHistograms: true}, 2, 0, 2},
 		} {
 			e := newEncoder(nil)
 			e.omit = c.omit
@@ -141,7 +146,7 @@ func TestOmit(t *testing.T) {
 			if r.samples != c.samples || r.exemplars != c.exemplars || g.exemplars() != c.exemplars || r.dropped.Lost[series.Relabelled] != uint64(c.counts) {
 				t.Errorf("%s %+v: %d samples, %d exemplars (%d in the request), lost %v", p, c.omit, r.samples, r.exemplars, g.exemplars(), r.dropped.Lost)
 			}
-			if c.omit.NativeHistograms && g.Proto == V2 && len(g.V2.Timeseries) != 1 {
+			if c.omit.NativeHistograms && g.Proto == V2 && len(g.V2.Timeseries) != 2 {
 				t.Errorf("%+v: %d series", c.omit, len(g.V2.Timeseries))
 			}
 		}

@@ -72,7 +72,7 @@ func newEncoder(r []*relabel.Config) *encoder { return &encoder{relabel: r} }
 func (e *encoder) encode(r *request, b *series.Batch, p Protocol, now int64) {
 	if e.table == nil || e.table.proto != p {
 		e.table = newTable(p, e.relabel)
-		e.table.plain = e.omit.Metadata
+		e.table.omit = e.omit
 	}
 	e.request++
 	e.table.turn()

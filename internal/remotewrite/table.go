@@ -41,7 +41,7 @@ const (
 type table struct {
 	proto   Protocol
 	relabel []*relabel.Config
-	plain   bool // without metadata
+	omit    Omit
 
 	known []known
 	at    int32 // the one looked up last, -1 for none
@@ -186,6 +186,9 @@ func (t *table) find(s *series.Series) int32 {
 
 func (t *table) prepare(s *series.Series) *line {
 	ls := s.Labels
+	if t.omit.NativeHistograms && native(s) {
+		return t.drop(series.Relabelled)
+	}
 	if len(t.relabel) > 0 {
 		t.builder.Reset(ls)
 		if !relabel.ProcessBuilder(&t.builder, t.relabel...) {
@@ -203,6 +206,16 @@ func (t *table) prepare(s *series.Series) *line {
 		}
 	}
 	return t.line(ls, s)
+}
+
+// native reports whether s is a native histogram, whose end is a float like any
+// other's: those of a classic one have suffixes.
+func native(s *series.Series) bool {
+	if s.Type != model.MetricTypeHistogram && s.Type != model.MetricTypeGaugeHistogram {
+		return false
+	}
+	name := s.Labels.Get(model.MetricNameLabel)
+	return s.Family == name || s.Family == "" && series.FamilyOf(name, s.Type) == name
 }
 
 func (t *table) drop(why series.Loss) *line {
@@ -274,7 +287,7 @@ func (t *table) line(ls labels.Labels, s *series.Series) *line {
 	t.names = t.names[:0]
 	if t.proto == V1 {
 		ls.Range(func(p labels.Label) { t.names = appendLabelV1(t.names, p.Name, p.Value) })
-		if !t.plain {
+		if !t.omit.Metadata {
 			l.family = t.family(ls.Get(model.MetricNameLabel), s)
 		}
 	} else {
@@ -282,7 +295,7 @@ func (t *table) line(ls labels.Labels, s *series.Series) *line {
 			t.names = binary.AppendUvarint(t.names, uint64(t.symbols.id(p.Name)))
 			t.names = binary.AppendUvarint(t.names, uint64(t.symbols.id(p.Value)))
 		})
-		if !t.plain {
+		if !t.omit.Metadata {
 			l.help, l.unit, l.typ = t.symbols.id(s.Help), t.symbols.id(s.Unit), metricTypeV2(s.Type)
 		}
 	}
