@@ -90,6 +90,7 @@ func openPipeline(cfg *config.Config, warnings []config.Warning, log *logging.Lo
 	p.handler = p.self.Handler()
 	scraping := scrapeOptions(cfg, log)
 	scraping.Self = p.self.Append
+	scraping.Resumed = p.spool.Begun()
 	p.scraper, err = scrape.New(scraping)
 	if err != nil {
 		return nil, errors.Join(err, p.close(context.Background()))

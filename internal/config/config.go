@@ -108,6 +108,10 @@ type Endpoint struct {
 	MinBackoff, MaxBackoff time.Duration
 	// RateLimit is in samples a second while catching up, 0 for none.
 	RateLimit int
+	// OmitMetadata leaves out type, help and unit.
+	OmitMetadata bool
+	// OmitExemplars and OmitNativeHistograms leave those out.
+	OmitExemplars, OmitNativeHistograms bool
 
 	Relabel []*relabel.Config
 

@@ -87,6 +87,18 @@ func (e *Endpoint) Effective() []Line {
 		{Name: "batch_send_deadline", Value: model.Duration(e.Deadline).String()},
 		{Name: "backoff", Value: backoff(e.MinBackoff, e.MaxBackoff)},
 	}
+	var omitted []string
+	for _, o := range []struct {
+		omit bool
+		what string
+	}{{e.OmitMetadata, "metadata"}, {e.OmitExemplars, "exemplars"}, {e.OmitNativeHistograms, "native histograms"}} {
+		if o.omit {
+			omitted = append(omitted, o.what)
+		}
+	}
+	if len(omitted) > 0 {
+		lines = append(lines, Line{Name: "left_out", Value: strings.Join(omitted, ", ")})
+	}
 	if len(e.Relabel) > 0 {
 		lines = append(lines, Line{Name: "write_relabel_configs", Value: fmt.Sprintf("%d rules", len(e.Relabel))})
 	}

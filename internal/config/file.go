@@ -80,7 +80,7 @@ type metadataConfig struct {
 
 // LoadFile reads a file with Prometheus' remote_write list. What an entry
 // leaves out is taken from base: Protocol, Timeout, HoldOnAuthError, the fields
-// that bound requests and waits, and the proxy of Client. Relative paths in the
+// that bound requests and waits or leave something out, and the proxy of Client. Relative paths in the
 // file are relative to its directory. Errors name the entry or the line and
 // never show a value that may be secret.
 func LoadFile(path string, base Endpoint) ([]Endpoint, []Warning, error) {
@@ -237,13 +237,21 @@ func (r *remoteWrite) endpoint(dir string, base Endpoint) (Endpoint, []error) {
 			e.MinBackoff = e.MaxBackoff
 		}
 	}
+	for _, o := range []struct {
+		send *bool
+		omit *bool
+	}{{r.SendExemplars, &e.OmitExemplars}, {r.SendNativeHistograms, &e.OmitNativeHistograms}, {r.MetadataConfig.Send, &e.OmitMetadata}} {
+		if o.send != nil {
+			*o.omit = !*o.send
+		}
+	}
 	errs = append(errs, r.client(&e, dir, base.Client)...)
 	return e, errs
 }
 
 // idleKeys are the keys set in the entry that have no meaning here: there is
-// one ordered sender, 429 is always retried, metadata, exemplars and native
-// histograms are sent if there are any, and redirects have a rule of their own.
+// one ordered sender, 429 is always retried, metadata has no schedule to set, and
+// redirects have a rule of their own.
 func (r *remoteWrite) idleKeys() []string {
 	q, m := &r.QueueConfig, &r.MetadataConfig
 	var keys []string
@@ -251,8 +259,6 @@ func (r *remoteWrite) idleKeys() []string {
 		set bool
 		key string
 	}{
-		{r.SendExemplars != nil && !*r.SendExemplars, "send_exemplars"},
-		{r.SendNativeHistograms != nil && !*r.SendNativeHistograms, "send_native_histograms"},
 		{r.RoundRobinDNS != nil, "round_robin_dns"},
 		{r.FailedRequestLogging != nil, "failed_request_logging"},
 		{q.Capacity != nil, "queue_config.capacity"},
@@ -260,7 +266,6 @@ func (r *remoteWrite) idleKeys() []string {
 		{q.MinShards != nil, "queue_config.min_shards"},
 		{q.RetryOnRateLimit != nil, "queue_config.retry_on_http_429"},
 		{q.SampleAgeLimit != nil, "queue_config.sample_age_limit (SPOOL_MAX_AGE holds for all)"},
-		{m.Send != nil, "metadata_config.send"},
 		{m.SendInterval != nil, "metadata_config.send_interval"},
 		{m.MaxSamplesPerSend != nil, "metadata_config.max_samples_per_send"},
 	} {

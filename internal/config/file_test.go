@@ -94,7 +94,7 @@ func TestFile(t *testing.T) {
 	if len(warnings) != 1 || warnings[0].Setting != "CONFIG_FILE" {
 		t.Fatalf("warnings %q", warnings)
 	}
-	for _, key := range []string{"send_exemplars", "send_native_histograms", "capacity", "max_shards", "min_shards", "retry_on_http_429", "sample_age_limit", "round_robin_dns", "failed_request_logging", "metadata_config.send,", "send_interval", "metadata_config.max_samples_per_send"} {
+	for _, key := range []string{"capacity", "max_shards", "min_shards", "retry_on_http_429", "sample_age_limit", "round_robin_dns", "failed_request_logging", "send_interval", "metadata_config.max_samples_per_send"} {
 		if strings.Count(warnings[0].Text, key) != 1 {
 			t.Errorf("%q is not named once in %q", key, warnings[0].Text)
 		}
@@ -103,6 +103,44 @@ func TestFile(t *testing.T) {
 	for _, s := range []string{"CLIENTSECRET", "QUERYSECRET", "p@ss", "dXNlcjpwQHNz", "TOKEN", "PROXYSECRET"} {
 		if got := redact.New(secrets).Hide(s); got != redact.Hidden {
 			t.Errorf("%s is shown as %s with %q", s, got, secrets)
+		}
+	}
+}
+
+// TestFileLeavesOut: an endpoint is not sent what its entry of the file says so of, and
+// the environment holds where the entry says nothing.
+func TestFileLeavesOut(t *testing.T) {
+	type omit struct{ metadata, exemplars, histograms bool }
+	for _, tc := range []struct {
+		env, entry string
+		want       omit
+		shown      string
+	}{
+		{"", "{url: http://a/w}", omit{}, ""},
+		{"", "{url: http://a/w, send_exemplars: true, send_native_histograms: true, metadata_config: {send: true}}", omit{}, ""},
+		{"", "{url: http://a/w, send_exemplars: false}", omit{exemplars: true}, "exemplars"},
+		{"", "{url: http://a/w, send_native_histograms: false}", omit{histograms: true}, "native histograms"},
+		{"", "{url: http://a/w, metadata_config: {send: false}}", omit{metadata: true}, "metadata"},
+		{"SEND_METADATA=false", "{url: http://a/w, send_exemplars: false}", omit{metadata: true, exemplars: true}, "metadata, exemplars"},
+		{"SEND_METADATA=false", "{url: http://a/w, metadata_config: {send: true}}", omit{}, ""},
+	} {
+		c, warnings, err := load(Run, "CONFIG_FILE="+writeFile(t, "rw.yml", "remote_write:\n- "+tc.entry+"\n"), tc.env)
+		if err != nil || len(warnings) > 0 {
+			t.Errorf("%s: %v %q", tc.entry, err, warnings)
+			continue
+		}
+		e := &c.Endpoints[0]
+		if got := (omit{e.OmitMetadata, e.OmitExemplars, e.OmitNativeHistograms}); got != tc.want {
+			t.Errorf("%s %s: %+v, want %+v", tc.env, tc.entry, got, tc.want)
+		}
+		shown := ""
+		for _, l := range e.Effective() {
+			if l.Name == "left_out" {
+				shown = l.Value
+			}
+		}
+		if shown != tc.shown {
+			t.Errorf("%s %s: shown as %q, want %q", tc.env, tc.entry, shown, tc.shown)
 		}
 	}
 }

@@ -45,13 +45,15 @@ func Load(mode Mode, environ []string) (*Config, []Warning, error) {
 
 // loader collects the outcome of one Load.
 type loader struct {
-	mode     Mode
-	env      map[string]string
-	cfg      *Config
-	base     Endpoint
-	cred     credentials
-	errs     []error
-	warnings []Warning
+	mode Mode
+	env  map[string]string
+	cfg  *Config
+	base Endpoint
+	cred credentials
+	// sendMetadata is SEND_METADATA; base has its opposite.
+	sendMetadata bool
+	errs         []error
+	warnings     []Warning
 	// bad holds the names that an error was reported for, so that none is
 	// blamed again for contradicting something.
 	bad map[string]bool

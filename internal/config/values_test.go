@@ -53,6 +53,8 @@ func TestValues(t *testing.T) {
 		{"MIN_BACKOFF=10ms", func(c *Config) any { return c.Endpoints[0].MinBackoff }, 10 * time.Millisecond},
 		{"MAX_BACKOFF=1h", func(c *Config) any { return c.Endpoints[0].MaxBackoff }, time.Hour},
 		{"MAX_SAMPLES_PER_SECOND=500", func(c *Config) any { return c.Endpoints[0].RateLimit }, 500},
+		{"SEND_METADATA=false", func(c *Config) any { return c.Endpoints[0].OmitMetadata }, true},
+		{"SEND_METADATA=true", func(c *Config) any { return c.Endpoints[0].OmitMetadata }, false},
 		{"SCRAPE_TARGET=unix:/run/x.sock", func(c *Config) any { return c.Target }, "unix:///run/x.sock"},
 		{"SCRAPE_TARGET=http://[::1]:9323", func(c *Config) any { return c.Target }, "http://[::1]:9323/metrics"},
 		{"SCRAPE_TARGET=http://h/a?b=c", func(c *Config) any { return c.Target }, "http://h/a?b=c"},

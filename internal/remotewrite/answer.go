@@ -26,6 +26,8 @@ const (
 	counted
 	// narrowed: kept, resent scrape by scrape.
 	narrowed
+	// bare: kept, resent without its exemplars.
+	bare
 	// refused: dropped.
 	refused
 	// refusing: the endpoint as a whole says no, or is not there.
@@ -35,7 +37,7 @@ const (
 var verdictNames = [...]string{
 	"delivered", "kept, to be resent", "kept, to be resent in halves", "dropped as too large",
 	"kept, to be resent in the other protocol", "kept, to be tried once in 1.0",
-	"final, partly written", "kept, to be resent scrape by scrape", "dropped as refused",
+	"final, partly written", "kept, to be resent scrape by scrape", "kept, to be resent without exemplars", "dropped as refused",
 	"the endpoint is refusing",
 }
 
@@ -50,6 +52,7 @@ type question struct {
 	otherFailed bool // the other protocol was not understood for this request either
 	mergeable   bool // it holds more scrapes than the narrowing would send at once
 	divisible   bool // it holds more than one sample
+	exemplars   bool // it has some, and no sample of it was written
 	raw         int  // bytes before compression
 }
 
@@ -78,6 +81,10 @@ func judge(q question, status int, written bool) verdict {
 
 	case status == 400, status == 409, status == 422:
 		switch {
+		case q.exemplars:
+			// Receivers say no to samples that they have stored for an exemplar that is
+			// older than another one.
+			return bare
 		case q.proto == V2 && written:
 			return counted
 		case q.proto == V2 && !q.v2Accepted && !q.pinned && !q.otherFailed:

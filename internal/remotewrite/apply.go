@@ -29,8 +29,9 @@ func (s *Sender) apply(r *request, a *answer) {
 		proto: r.proto, pinned: s.o.Protocol != Auto, v2Accepted: s.learned.V2,
 		otherFailed: s.turn.once || r.proto == V1 && s.turn.notV2 || r.proto == V2 && s.turn.notV1,
 		mergeable:   r.scrapes > s.aside.size(), divisible: r.samples > 1, raw: r.raw,
+		exemplars: r.exemplars > 0 && a.written.samples == 0,
 	}, a.status, a.written.any)
-	if v == narrowed && s.poison.probing {
+	if (v == narrowed || v == bare) && s.poison.probing {
 		v = refused
 	}
 	s.record(r, a, v, now)
@@ -76,6 +77,10 @@ func (s *Sender) apply(r *request, a *answer) {
 		if s.aside.until.Before(r.to) {
 			s.aside.until = r.to
 		}
+		s.rebuild()
+
+	case bare:
+		s.turn.bare = true
 		s.rebuild()
 
 	case refused:

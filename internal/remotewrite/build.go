@@ -146,6 +146,7 @@ func (s *Sender) build() bool {
 			s.ahead(now, pos)
 			return false
 		}
+		s.enc.bare = s.turn.bare && !s.poison.probing
 		s.enc.encode(&s.buf, b, p, now.UnixMilli())
 		if b.Samples > 0 {
 			s.density = float64(s.buf.raw) / float64(b.Samples)

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/relabel"
 	"github.com/prometheus/prometheus/model/value"
 
@@ -46,6 +47,8 @@ func (r *request) covers() uint64 { return uint64(r.samples) + r.dropped.Sum() }
 // is written over it.
 type encoder struct {
 	relabel []*relabel.Config
+	omit    Omit
+	bare    bool // this request goes without exemplars
 	table   *table
 
 	request uint32 // number of the request in work
@@ -56,7 +59,6 @@ type encoder struct {
 	lines   []*line
 	next    []int32 // row that follows in the same line, -1 for none
 	fams    []*family
-	helped  []*line // those of the request that carry their help text
 
 	samples []series.Sample
 	hists   []series.HistogramAt
@@ -66,10 +68,11 @@ type encoder struct {
 func newEncoder(r []*relabel.Config) *encoder { return &encoder{relabel: r} }
 
 // encode writes the batch as a request of that protocol into r. now, in
-// milliseconds, decides which metadata is due.
+// milliseconds, decides which of 1.0's metadata is due.
 func (e *encoder) encode(r *request, b *series.Batch, p Protocol, now int64) {
 	if e.table == nil || e.table.proto != p {
 		e.table = newTable(p, e.relabel)
+		e.table.omit = e.omit
 	}
 	e.request++
 	e.table.turn()
@@ -78,7 +81,7 @@ func (e *encoder) encode(r *request, b *series.Batch, p Protocol, now int64) {
 	if n := len(b.Times); n > 0 {
 		r.newest = slices.Max(b.Times)
 	}
-	e.fams, e.helped = e.fams[:0], e.helped[:0]
+	e.fams = e.fams[:0]
 	e.arrange(r, b)
 	if r.scrapes >= orderedFrom {
 		slices.SortFunc(e.lines, func(x, y *line) int { return cmp.Compare(lastBits(b, x), lastBits(b, y)) })
@@ -86,7 +89,7 @@ func (e *encoder) encode(r *request, b *series.Batch, p Protocol, now int64) {
 	if p == V1 {
 		e.encodeV1(r, b, now)
 	} else {
-		e.encodeV2(r, b, now)
+		e.encodeV2(r, b)
 	}
 	e.body = compress(e.body, e.whole)
 	r.body, r.raw = e.body, len(e.whole)
@@ -127,18 +130,29 @@ func (e *encoder) arrange(r *request, b *series.Batch) {
 // gather returns all that is to be sent of a line. Rows of one line are merged by
 // time; where two of them have a sample at the same time one is kept, rather one
 // that does not end the series, and the other is counted: sent together, the
-// receiver would lose one of them without a word.
+// receiver would lose one of them without a word. Exemplars are those of one series:
+// together, those of two would come out of order.
 func (e *encoder) gather(r *request, b *series.Batch, l *line) ([]series.Sample, []series.HistogramAt, []series.Exemplar) {
-	row := &b.Rows[l.first]
-	if l.first == l.last && len(row.Histograms) == 0 {
-		return row.Samples, row.Histograms, row.Exemplars
+	head := &b.Rows[l.first]
+	bare := e.bare || e.omit.Exemplars
+	if l.first == l.last && len(head.Histograms) == 0 {
+		if bare {
+			return head.Samples, nil, nil
+		}
+		return head.Samples, nil, head.Exemplars
 	}
 	e.samples, e.hists, e.exs = e.samples[:0], e.hists[:0], e.exs[:0]
 	for i := l.first; i >= 0; i = e.next[i] {
 		row := &b.Rows[i]
 		e.samples = append(e.samples, row.Samples...)
-		e.exs = append(e.exs, row.Exemplars...)
+		if !bare && len(row.Exemplars) > 0 && labels.Equal(row.Series.Labels, head.Series.Labels) {
+			e.exs = append(e.exs, row.Exemplars...)
+		}
 		for _, h := range row.Histograms {
+			if e.omit.NativeHistograms {
+				r.dropped.Lost[series.Relabelled]++
+				continue
+			}
 			if h.Int == nil && h.Float == nil || r.proto == V1 && customBuckets(h.Histogram) {
 				r.dropped.Lost[series.Unsupported]++
 				continue
@@ -190,9 +204,9 @@ func run(s []series.Sample, h []series.HistogramAt) (ns, nh int) {
 	return ns, nh
 }
 
-// exemplarTime is an exemplar's own time, or that of the sample it came with.
+// exemplarTime is an exemplar's own time, or that of the scrape it came with.
 func exemplarTime(x series.Exemplar, fallback int64) int64 {
-	if x.HasTs {
+	if x.HasTs || x.Ts != 0 {
 		return x.Ts
 	}
 	return fallback
@@ -204,8 +218,4 @@ func (e *encoder) accepted(now int64) {
 		f.sent = now
 	}
 	e.fams = e.fams[:0]
-	for _, l := range e.helped {
-		l.helped = now
-	}
-	e.helped = e.helped[:0]
 }

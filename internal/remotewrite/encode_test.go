@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/relabel"
 	"github.com/prometheus/prometheus/model/value"
 	"pgregory.net/rapid"
 
@@ -148,9 +149,19 @@ func TestMetadata10(t *testing.T) {
 	s := func(name string, typ model.MetricType) series.Row {
 		return series.Row{Series: &series.Series{Labels: labels.FromStrings("__name__", name), Type: typ, Help: "h", Unit: "u"}, Samples: []series.Sample{{T: 1, V: 1}}}
 	}
+	of := func(family, name string, typ model.MetricType) series.Row {
+		r := s(name, typ)
+		r.Series.Family = family
+		return r
+	}
 	b := batch([]int64{1}, s("h_bucket", model.MetricTypeHistogram), s("h_sum", model.MetricTypeHistogram), s("h_count", model.MetricTypeHistogram),
-		s("s", model.MetricTypeSummary), s("s_sum", model.MetricTypeSummary), s("c_count", model.MetricTypeCounter), s("u", model.MetricTypeUnknown))
-	e := newEncoder(nil)
+		of("c", "c_total", model.MetricTypeCounter), of("i", "i_info", model.MetricTypeInfo), s("t_total", model.MetricTypeCounter),
+		of("dots.f", "dots.f_total", model.MetricTypeCounter), of("y_sum", "y_sum", model.MetricTypeHistogram),
+		s("s", model.MetricTypeSummary), s("s_sum", model.MetricTypeSummary), s("c_count", model.MetricTypeCounter), s("u", model.MetricTypeUnknown),
+		of("old", "old_total", model.MetricTypeCounter))
+	rename := &relabel.Config{SourceLabels: model.LabelNames{"__name__"}, Regex: relabel.MustNewRegexp("old(.*)"), TargetLabel: "__name__",
+		Replacement: "new$1", Action: relabel.Replace, NameValidationScheme: model.UTF8Validation}
+	e := newEncoder([]*relabel.Config{rename})
 	names := func(now time.Duration) (out []string) {
 		var r request
 		e.encode(&r, b, V1, now.Milliseconds())
@@ -163,7 +174,8 @@ func TestMetadata10(t *testing.T) {
 		}
 		return out
 	}
-	all := []string{"h HISTOGRAM h u", "s SUMMARY h u", "c_count COUNTER h u", "u UNKNOWN h u"}
+	all := []string{"h HISTOGRAM h u", "c COUNTER h u", "i INFO h u", "t_total COUNTER h u", "dots_f COUNTER h u", "y_sum HISTOGRAM h u",
+		"s SUMMARY h u", "c_count COUNTER h u", "u UNKNOWN h u", "new_total COUNTER h u"}
 	start := 1000 * time.Hour
 	if d := gocmp.Diff(all, names(start)); d != "" {
 		t.Error("first request:", d)

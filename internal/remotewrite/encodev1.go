@@ -24,8 +24,7 @@ const (
 )
 
 // metadataEvery is how often 1.0 repeats the metadata of a family, which no
-// sample carries there, and 2.0 the help texts. Receivers that forget metadata do
-// so after ten minutes or more.
+// sample carries there. Receivers that forget metadata do so after ten minutes or more.
 const metadataEvery = 9 * time.Minute
 
 // due reports whether what last arrived at sent, in milliseconds and 0 for never,
@@ -49,7 +48,7 @@ func (e *encoder) encodeV1(r *request, b *series.Batch, now int64) {
 	for _, l := range e.lines {
 		s, h, x := e.gather(r, b, l)
 		r.samples += len(s) + len(h)
-		if f := l.family; len(s)+len(h) > 0 && f.request != e.request && due(f.sent, now) {
+		if f := l.family; f != nil && len(s)+len(h) > 0 && f.request != e.request && due(f.sent, now) {
 			f.request = e.request
 			e.fams = append(e.fams, f)
 		}

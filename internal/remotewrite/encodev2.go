@@ -28,11 +28,10 @@ const (
 
 func metricTypeV2(t model.MetricType) byte { return byte(writev2.FromMetadataType(t)) }
 
-// encodeV2 writes the lines of the batch as a 2.0 request into e.whole. Type and
-// unit stand with each series in each request: a receiver may make labels of them.
-// The help text does only every metadataEvery: it would be a third of a request
-// that carries a single scrape.
-func (e *encoder) encodeV2(r *request, b *series.Batch, now int64) {
+// encodeV2 writes the lines of the batch as a 2.0 request into e.whole. Type, help
+// and unit stand with each series in each request: a receiver may make labels of
+// them, and takes their absence for a change.
+func (e *encoder) encodeV2(r *request, b *series.Batch) {
 	y := &e.table.symbols
 	y.begin(e.request)
 	// The symbols are known when all series are written, and stand in front of them:
@@ -41,14 +40,9 @@ func (e *encoder) encodeV2(r *request, b *series.Batch, now int64) {
 	for _, l := range e.lines {
 		s, h, x := e.gather(r, b, l)
 		r.samples += len(s) + len(h)
-		help := uint32(0)
-		if l.help != 0 && len(s)+len(h) > 0 && due(l.helped, now) {
-			help = l.help
-			e.helped = append(e.helped, l)
-		}
 		for len(s)+len(h) > 0 {
 			ns, nh := run(s, h)
-			e.appendSeriesV2(l, help, s[:ns], h[:nh], x)
+			e.appendSeriesV2(l, s[:ns], h[:nh], x)
 			r.exemplars += len(x)
 			s, h, x = s[ns:], h[nh:], nil
 		}
@@ -62,7 +56,7 @@ func (e *encoder) encodeV2(r *request, b *series.Batch, now int64) {
 	e.head = y.size + y.size/32
 }
 
-func (e *encoder) appendSeriesV2(l *line, help uint32, s []series.Sample, h []series.HistogramAt, x []series.Exemplar) {
+func (e *encoder) appendSeriesV2(l *line, s []series.Sample, h []series.HistogramAt, x []series.Exemplar) {
 	y := &e.table.symbols
 	dst, start, room := openFrame(e.raw, tagTimeSeriesV2, 32+18*len(s)+64*len(h))
 
@@ -89,14 +83,14 @@ func (e *encoder) appendSeriesV2(l *line, help uint32, s []series.Sample, h []se
 		dst = appendMessage(dst, tagExemplarsV2, &m)
 	}
 
-	if l.typ != 0 || help != 0 || l.unit != 0 {
+	if l.typ != 0 || l.help != 0 || l.unit != 0 {
 		dst = append(dst, tagMetadata, 0)
 		meta := len(dst)
 		if l.typ != 0 {
 			dst = append(dst, tagMetadataType, l.typ)
 		}
-		if help != 0 {
-			dst = binary.AppendUvarint(append(dst, tagMetadataHelp), uint64(y.ref(help)))
+		if l.help != 0 {
+			dst = binary.AppendUvarint(append(dst, tagMetadataHelp), uint64(y.ref(l.help)))
 		}
 		if l.unit != 0 {
 			dst = binary.AppendUvarint(append(dst, tagMetadataUnit), uint64(y.ref(l.unit)))

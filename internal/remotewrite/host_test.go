@@ -29,6 +29,7 @@ type host struct {
 	cursor *spool.Cursor
 	memory *remotewrite.Memory
 	last   *remotewrite.Sender
+	omit   remotewrite.Omit
 
 	served map[string][]promtest.Sample
 	at     int64
@@ -115,6 +116,7 @@ func (h *host) options() remotewrite.Options {
 	return remotewrite.Options{
 		Name: "prometheus", URL: u, Protocol: h.proto, Memory: h.memory, Log: silent(),
 		Timeout: 10 * time.Second, MinBackoff: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond,
+		Omit: h.omit,
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang/snappy"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
@@ -14,53 +13,55 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
 
-// Over 2.0 the type and the unit are with every series in every request, the help
-// text in the first one that arrives and then every metadataEvery.
-func TestHelpTextOnceInAWhile(t *testing.T) {
-	s := &series.Series{
-		Labels: labels.FromStrings("__name__", "a_seconds_total", "job", "docker"),
-		Type:   model.MetricTypeCounter, Help: "What it is.", Unit: "seconds",
-	}
-	e := newEncoder(nil)
-	const start = 1_800_000_000_000
-	for i, tc := range []struct {
-		name     string
-		now      time.Duration
-		accepted bool
-		help     string
-	}{
-		{"first, and lost", 0, false, "What it is."},
-		{"first, sent again", time.Second, true, "What it is."},
-		{"soon after", 15 * time.Second, true, ""},
-		{"just before it is due", metadataEvery, true, ""},
-		{"due, and lost", metadataEvery + time.Second, false, "What it is."},
-		{"due", metadataEvery + 2*time.Second, true, "What it is."},
-		{"the clock was set back", -time.Minute, true, "What it is."},
-		{"and soon after that", 0, true, ""},
-	} {
-		at := start + int64(i)
-		b := series.Batch{To: series.Position{Scrape: 1}, Times: []int64{at}, Samples: 1,
-			Rows: []series.Row{{Series: s, Samples: []series.Sample{{T: at, V: 1}}}}}
-		var r request
-		now := start + tc.now.Milliseconds()
-		e.encode(&r, &b, V2, now)
-		raw, err := snappy.Decode(nil, r.body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got writev2.Request
-		if err := got.Unmarshal(raw); err != nil {
-			t.Fatal(err)
-		}
-		m := got.Timeseries[0].Metadata
-		if m.Type != writev2.Metadata_METRIC_TYPE_COUNTER || got.Symbols[m.UnitRef] != "seconds" {
-			t.Errorf("%s: type %v, unit %q", tc.name, m.Type, got.Symbols[m.UnitRef])
-		}
-		if got.Symbols[m.HelpRef] != tc.help {
-			t.Errorf("%s: help %q, want %q", tc.name, got.Symbols[m.HelpRef], tc.help)
-		}
-		if tc.accepted {
-			e.accepted(now)
+var described = &series.Series{
+	Labels: labels.FromStrings("__name__", "a_seconds_total", "job", "docker"),
+	Type:   model.MetricTypeCounter, Help: "What it is.", Unit: "seconds",
+}
+
+// TestMetadataEachTime: over 2.0 type, help and unit are with every series in every
+// request, whatever was accepted before and whatever the time: a receiver takes what
+// is missing for a change. Over 1.0 they come once in a while. With Omit neither ever
+// has any of the three.
+func TestMetadataEachTime(t *testing.T) {
+	for _, omit := range []bool{false, true} {
+		for _, p := range []Protocol{V2, V1} {
+			e := newEncoder(nil)
+			e.omit.Metadata = omit
+			const start = 1_800_000_000_000
+			for i, after := range []time.Duration{0, time.Second, metadataEvery, 2 * metadataEvery, -time.Minute} {
+				at := start + int64(i)
+				now := start + after.Milliseconds()
+				var r request
+				e.encode(&r, batch([]int64{at}, series.Row{Series: described, Samples: []series.Sample{{T: at, V: 1}}}), p, now)
+				g, err := decode(map[Protocol]string{V1: "application/x-protobuf"}[p], r.body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				e.accepted(now)
+				if p == V1 {
+					want := 1
+					if omit || i == 1 {
+						want = 0
+					}
+					if n := len(g.V1.Metadata); n != want {
+						t.Errorf("omit=%v request %d: %d of metadata, want %d", omit, i, n, want)
+					}
+					continue
+				}
+				m, y := g.V2.Timeseries[0].Metadata, g.V2.Symbols
+				typ, help, unit := writev2.Metadata_METRIC_TYPE_COUNTER, "What it is.", "seconds"
+				if omit {
+					typ, help, unit = writev2.Metadata_METRIC_TYPE_UNSPECIFIED, "", ""
+				}
+				if m.Type != typ || y[m.HelpRef] != help || y[m.UnitRef] != unit {
+					t.Errorf("omit=%v request %d: %v, %q, %q", omit, i, m.Type, y[m.HelpRef], y[m.UnitRef])
+				}
+				for _, s := range y {
+					if omit && (s == "What it is." || s == "seconds") {
+						t.Errorf("request %d has the symbol %q", i, s)
+					}
+				}
+			}
 		}
 	}
 }

@@ -84,6 +84,8 @@ type Options struct {
 	RateLimit float64
 	// Relabel are the endpoint's write_relabel_configs.
 	Relabel []*relabel.Config
+	// Omit is what is left out of the requests.
+	Omit Omit
 	// UserAgent is "product/version".
 	UserAgent string
 	// Secrets lists strings that must appear in no log line, error or status. It
@@ -97,6 +99,16 @@ type Options struct {
 
 // Validate reports what New would refuse.
 func (o Options) Validate() error { return o.complete() }
+
+// Omit names parts of what was scraped that an endpoint is not sent.
+type Omit struct {
+	// Metadata is type, help and unit.
+	Metadata bool
+	// Exemplars, which are not counted anywhere.
+	Exemplars bool
+	// NativeHistograms count as series.Relabelled.
+	NativeHistograms bool
+}
 
 // complete fills in the defaults and refuses what cannot work.
 func (o *Options) complete() error {

@@ -77,6 +77,7 @@ type turn struct {
 	notV1 bool // nor 1.0
 	once  bool // 1.0 is tried, 2.0 remains the choice
 	doubt bool // that is because of 5xx
+	bare  bool // refused with exemplars, it is tried without
 }
 
 // poison is a scrape that gets nothing but 5xx.
@@ -103,6 +104,7 @@ func New(o Options, c *spool.Cursor) (*Sender, error) {
 		enc: newEncoder(o.Relabel), key: memoryKey(o.URL),
 		backoff: Backoff{Min: o.MinBackoff, Max: o.MaxBackoff},
 	}
+	s.enc.omit = o.Omit
 	s.learned = o.Memory.get(s.key)
 	if to, ok := c.InFlight(); ok {
 		s.resent, s.exact = to, true

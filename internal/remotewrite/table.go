@@ -41,6 +41,7 @@ const (
 type table struct {
 	proto   Protocol
 	relabel []*relabel.Config
+	omit    Omit
 
 	known []known
 	at    int32 // the one looked up last, -1 for none
@@ -84,8 +85,7 @@ type line struct {
 	// uvarint, or 1.0's labels as fields of a TimeSeries.
 	names   string
 	chained *line   // the next one with the same hash
-	family  *family // 1.0
-	helped  int64   // when the help text last arrived, in milliseconds; 0 for never
+	family  *family // 1.0; nil without metadata
 	help    uint32  // symbols
 	unit    uint32
 	request uint32 // the last request it stood in
@@ -186,6 +186,9 @@ func (t *table) find(s *series.Series) int32 {
 
 func (t *table) prepare(s *series.Series) *line {
 	ls := s.Labels
+	if t.omit.NativeHistograms && native(s) {
+		return t.drop(series.Relabelled)
+	}
 	if len(t.relabel) > 0 {
 		t.builder.Reset(ls)
 		if !relabel.ProcessBuilder(&t.builder, t.relabel...) {
@@ -203,6 +206,16 @@ func (t *table) prepare(s *series.Series) *line {
 		}
 	}
 	return t.line(ls, s)
+}
+
+// native reports whether s is a native histogram, whose end is a float like any
+// other's: those of a classic one have suffixes.
+func native(s *series.Series) bool {
+	if s.Type != model.MetricTypeHistogram && s.Type != model.MetricTypeGaugeHistogram {
+		return false
+	}
+	name := s.Labels.Get(model.MetricNameLabel)
+	return s.Family == name || s.Family == "" && series.FamilyOf(name, s.Type) == name
 }
 
 func (t *table) drop(why series.Loss) *line {
@@ -274,13 +287,17 @@ func (t *table) line(ls labels.Labels, s *series.Series) *line {
 	t.names = t.names[:0]
 	if t.proto == V1 {
 		ls.Range(func(p labels.Label) { t.names = appendLabelV1(t.names, p.Name, p.Value) })
-		l.family = t.family(ls.Get(model.MetricNameLabel), s)
+		if !t.omit.Metadata {
+			l.family = t.family(ls.Get(model.MetricNameLabel), s)
+		}
 	} else {
 		ls.Range(func(p labels.Label) {
 			t.names = binary.AppendUvarint(t.names, uint64(t.symbols.id(p.Name)))
 			t.names = binary.AppendUvarint(t.names, uint64(t.symbols.id(p.Value)))
 		})
-		l.help, l.unit, l.typ = t.symbols.id(s.Help), t.symbols.id(s.Unit), metricTypeV2(s.Type)
+		if !t.omit.Metadata {
+			l.help, l.unit, l.typ = t.symbols.id(s.Help), t.symbols.id(s.Unit), metricTypeV2(s.Type)
+		}
 	}
 	l.names = string(t.names)
 	return l
@@ -296,23 +313,14 @@ func (l *line) in(chain *line) bool {
 	return false
 }
 
-// family returns the metric family that a series with that name belongs to: the
-// name without the suffix that its type puts behind it.
+// family returns the metric family of a series that is sent under that name, which
+// may not be its own: the name that the exposition gives it then says nothing.
 func (t *table) family(name string, s *series.Series) *family {
-	var suffixes []string
-	switch s.Type {
-	case model.MetricTypeHistogram:
-		suffixes = []string{"_bucket", "_sum", "_count"}
-	case model.MetricTypeGaugeHistogram:
-		suffixes = []string{"_bucket", "_gsum", "_gcount"}
-	case model.MetricTypeSummary:
-		suffixes = []string{"_sum", "_count"}
-	}
-	for _, x := range suffixes {
-		if base, ok := strings.CutSuffix(name, x); ok && base != "" {
-			name = base
-			break
-		}
+	own := s.Labels.Get(model.MetricNameLabel)
+	if s.Family != "" && name == model.EscapeName(own, model.UnderscoreEscaping) {
+		name = model.EscapeName(s.Family, model.UnderscoreEscaping)
+	} else {
+		name = series.FamilyOf(name, s.Type)
 	}
 	f := t.fams[name]
 	if f == nil {

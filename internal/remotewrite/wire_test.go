@@ -58,12 +58,17 @@ func TestWireBytes(t *testing.T) {
 	cases := []struct {
 		protocol remotewrite.Protocol
 		samples  int
+		plain    bool    // without metadata
 		limit    float64 // bytes a sample
 	}{
-		{remotewrite.V2, 4 * 415, 4.5}, {remotewrite.V1, 4 * 415, 5.5},
-		{remotewrite.V2, 10_000, 1.9}, {remotewrite.V1, 10_000, 2.2},
-		{remotewrite.V2, 20_000, 1.6}, {remotewrite.V1, 20_000, 1.9},
-		{remotewrite.V2, 30_000, 1.55}, {remotewrite.V1, 30_000, 1.8},
+		{remotewrite.V2, 415, false, 19}, {remotewrite.V1, 415, false, 17},
+		{remotewrite.V2, 415, true, 13.5}, {remotewrite.V1, 415, true, 17},
+		{remotewrite.V2, 4 * 415, false, 5.6}, {remotewrite.V1, 4 * 415, false, 5.5},
+		{remotewrite.V2, 4 * 415, true, 4.3}, {remotewrite.V1, 4 * 415, true, 5.5},
+		{remotewrite.V2, 10_000, false, 2.1}, {remotewrite.V1, 10_000, false, 2.2},
+		{remotewrite.V2, 20_000, false, 1.7}, {remotewrite.V1, 20_000, false, 1.9},
+		{remotewrite.V2, 30_000, false, 1.65}, {remotewrite.V1, 30_000, false, 1.8},
+		{remotewrite.V2, 30_000, true, 1.55},
 	}
 	for i := range cases {
 		eps = append(eps, spool.Endpoint{Name: fmt.Sprint(i), URL: receiver.URL})
@@ -87,7 +92,7 @@ func TestWireBytes(t *testing.T) {
 		at = at.Add(15 * time.Second)
 	}
 	for i, c := range cases {
-		s, err := remotewrite.New(remotewrite.Options{Name: "wire", URL: u, Protocol: c.protocol, MaxSamples: c.samples, Log: silent()}, cursors[i])
+		s, err := remotewrite.New(remotewrite.Options{Name: "wire", URL: u, Protocol: c.protocol, MaxSamples: c.samples, Log: silent(), Omit: remotewrite.Omit{Metadata: c.plain}}, cursors[i])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,9 +103,9 @@ func TestWireBytes(t *testing.T) {
 		cancel()
 		st := s.Status()
 		got := float64(st.WireBytes) / float64(st.SentSamples)
-		t.Logf("%s, at most %d samples a request: %.3f bytes a sample", c.protocol, c.samples, got)
+		t.Logf("%s, at most %d samples a request, without metadata %v: %.3f bytes a sample", c.protocol, c.samples, c.plain, got)
 		if got > c.limit {
-			t.Errorf("%s, at most %d samples a request: %.3f bytes a sample, want at most %.2f", c.protocol, c.samples, got, c.limit)
+			t.Errorf("%s, at most %d samples a request, without metadata %v: %.3f bytes a sample, want at most %.2f", c.protocol, c.samples, c.plain, got, c.limit)
 		}
 	}
 }

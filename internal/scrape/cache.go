@@ -132,9 +132,11 @@ func (c *cache) resolve(r *raw, key []byte, ls labels.Labels, f *family, st *Sta
 		st.Clashes++
 		return r, nil
 	}
-	meta := noFamily
+	meta, famName := noFamily, ""
 	if f.covers(name) {
-		meta = f
+		if meta = f; f.name != series.FamilyOf(name, f.typ) {
+			famName = f.name
+		}
 	}
 	e := c.entries[full]
 	if e == nil {
@@ -142,11 +144,11 @@ func (c *cache) resolve(r *raw, key []byte, ls labels.Labels, f *family, st *Sta
 		c.entries[full] = e
 		st.Renamed += uint64(renamed)
 	}
-	if s := e.series; s == nil || s.Type != meta.typ || s.Help != meta.help || s.Unit != meta.unit {
+	if s := e.series; s == nil || s.Type != meta.typ || s.Help != meta.help || s.Unit != meta.unit || s.Family != famName {
 		if s != nil {
 			full = s.Labels
 		}
-		e.series = &series.Series{Labels: full, Type: meta.typ, Help: meta.help, Unit: meta.unit}
+		e.series = &series.Series{Labels: full, Type: meta.typ, Help: meta.help, Unit: meta.unit, Family: famName}
 	}
 	r.entry = e
 	return r, nil

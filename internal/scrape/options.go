@@ -57,6 +57,10 @@ type Options struct {
 	// HoldBack is for how long scrapes of an engine that is still booting are held
 	// back; 0 for not at all.
 	HoldBack time.Duration
+	// Resumed says that the receivers may hold exemplars of an earlier process. Of a
+	// series that is new to this one only the newest is taken then: they refuse older
+	// ones.
+	Resumed bool
 	// Self appends the program's own metrics to Series and Values once a scrape,
 	// also to one that failed. Starts may be left alone.
 	Self func(*series.Scrape)

@@ -45,6 +45,8 @@ type Scraper struct {
 	out    series.Scrape
 	starts []int64
 
+	exemplars exemplarFilter
+
 	// own are the series that Self appended to the last scrape handed out; liveRound
 	// is the cache's round in which its live entries were read.
 	liveRound uint64
@@ -77,6 +79,7 @@ func New(o Options) (*Scraper, error) {
 	}
 	s.cache = newCache(&s.o)
 	s.parse = parse{cache: s.cache, out: &s.out, st: &s.work}
+	s.exemplars.resumed = o.Resumed
 	for i, m := range reportMeta {
 		ls := TargetLabels(m.name, o.Job, o.Instance, o.External)
 		s.report[i] = &series.Series{Labels: ls, Type: model.MetricTypeGauge, Help: m.help}
@@ -175,6 +178,7 @@ func (s *Scraper) commit() {
 	for _, e := range s.parse.live {
 		e.fresh = false
 	}
+	s.exemplars.filter(&s.out)
 }
 
 // undo leaves things as they were before the attempt.

@@ -31,7 +31,8 @@ const (
 	EndpointRemoved
 	// RingFull: the disk could not be written and the memory ring overflowed.
 	RingFull
-	// Relabelled: dropped by the endpoint's own write_relabel_configs.
+	// Relabelled: dropped by the endpoint's own write_relabel_configs, or by its
+	// send_native_histograms.
 	Relabelled
 	// Unsupported: remote write 1.0 cannot carry it (custom-bucket histograms).
 	Unsupported

@@ -6,6 +6,8 @@
 package series
 
 import (
+	"strings"
+
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
@@ -24,6 +26,29 @@ type Series struct {
 	Type model.MetricType
 	// Help and Unit are empty where the exposition names none.
 	Help, Unit string
+	// Family is the name of the metric family where FamilyOf does not tell it: the
+	// counter c_total and the info i_info of OpenMetrics belong to c and i.
+	Family string
+}
+
+// FamilyOf is the metric family of a series, as far as its name and type tell: the
+// name without what a histogram or a summary puts behind it.
+func FamilyOf(name string, t model.MetricType) string {
+	var suffixes []string
+	switch t {
+	case model.MetricTypeHistogram:
+		suffixes = []string{"_bucket", "_sum", "_count"}
+	case model.MetricTypeGaugeHistogram:
+		suffixes = []string{"_bucket", "_gsum", "_gcount"}
+	case model.MetricTypeSummary:
+		suffixes = []string{"_sum", "_count"}
+	}
+	for _, x := range suffixes {
+		if base, ok := strings.CutSuffix(name, x); ok && base != "" {
+			return base
+		}
+	}
+	return name
 }
 
 // Scrape is the outcome of one scrape: one time and, in columns, a value for

@@ -33,7 +33,7 @@ func hashSeries(s *series.Series) uint64 {
 }
 
 func sameSeries(a, b *series.Series) bool {
-	return labels.Equal(a.Labels, b.Labels) && a.Type == b.Type && a.Help == b.Help && a.Unit == b.Unit
+	return labels.Equal(a.Labels, b.Labels) && a.Type == b.Type && a.Help == b.Help && a.Unit == b.Unit && a.Family == b.Family
 }
 
 // lookup gives the one pointer for s, if there is one. Otherwise, if keep is
@@ -91,10 +91,18 @@ func appendSeries(dst []byte, s, prev *series.Series) []byte {
 	s.Labels.Range(func(l labels.Label) {
 		dst = appendString(appendString(dst, l.Name), l.Value)
 	})
-	if prev != nil && prev.Type == s.Type && prev.Help == s.Help && prev.Unit == s.Unit {
+	if prev != nil && prev.Type == s.Type && prev.Help == s.Help && prev.Unit == s.Unit && prev.Family == s.Family {
 		return append(dst, 0)
 	}
-	return appendString(appendString(appendString(append(dst, 1), string(s.Type)), s.Help), s.Unit)
+	kind := byte(1)
+	if s.Family != "" {
+		kind = 2
+	}
+	dst = appendString(appendString(appendString(append(dst, kind), string(s.Type)), s.Help), s.Unit)
+	if kind == 2 {
+		dst = appendString(dst, s.Family)
+	}
+	return dst
 }
 
 func appendString(dst []byte, s string) []byte {
@@ -106,7 +114,7 @@ func appendString(dst []byte, s string) []byte {
 type definitions struct {
 	builder labels.ScratchBuilder
 	scratch series.Series
-	meta    struct{ typ, help, unit []byte }
+	meta    struct{ typ, help, unit, family []byte }
 	// help is the copy of the last help text that was made: a family shares it.
 	help string
 }
@@ -114,16 +122,19 @@ type definitions struct {
 func (d *definitions) read(src *source, t *interner, first bool) *series.Series {
 	d.builder.Reset()
 	if first {
-		d.meta.typ, d.meta.help, d.meta.unit = nil, nil, nil
+		d.meta.typ, d.meta.help, d.meta.unit, d.meta.family = nil, nil, nil, nil
 	}
 	for n := src.uvarint(); n > 0 && src.err == nil; n-- {
 		name, value := view(src.bytes()), view(src.bytes())
 		d.builder.Add(name, value)
 	}
-	switch src.byte() {
+	switch kind := src.byte(); kind {
 	case 0:
-	case 1:
-		d.meta.typ, d.meta.help, d.meta.unit = src.bytes(), src.bytes(), src.bytes()
+	case 1, 2:
+		d.meta.typ, d.meta.help, d.meta.unit, d.meta.family = src.bytes(), src.bytes(), src.bytes(), nil
+		if kind == 2 {
+			d.meta.family = src.bytes()
+		}
 	default:
 		src.fail("unknown kind of metadata")
 	}
@@ -132,7 +143,7 @@ func (d *definitions) read(src *source, t *interner, first bool) *series.Series 
 	}
 	d.builder.Overwrite(&d.scratch.Labels)
 	d.scratch.Type = model.MetricType(view(d.meta.typ))
-	d.scratch.Help, d.scratch.Unit = view(d.meta.help), view(d.meta.unit)
+	d.scratch.Help, d.scratch.Unit, d.scratch.Family = view(d.meta.help), view(d.meta.unit), view(d.meta.family)
 	if p := t.lookup(&d.scratch, false); p != nil {
 		return p
 	}
@@ -144,6 +155,7 @@ func (d *definitions) read(src *source, t *interner, first bool) *series.Series 
 		Type:   metricType(d.meta.typ),
 		Help:   d.help,
 		Unit:   string(d.meta.unit),
+		Family: string(d.meta.family),
 	}, true)
 }
 

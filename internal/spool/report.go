@@ -11,6 +11,14 @@ func (s *Spool) Usage() int64 {
 	return s.bytes()
 }
 
+// Begun reports whether a scrape was ever appended, by this process or by one before
+// it. Of a spool in memory only, which knows none of those, it is true.
+func (s *Spool) Begun() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dir == "" || s.next > 1
+}
+
 // Unclaimed is a stored cursor that no endpoint has claimed. It is deleted when
 // that has been so for seven days.
 type Unclaimed struct {

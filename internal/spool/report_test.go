@@ -46,3 +46,26 @@ func TestUnclaimed(t *testing.T) {
 		t.Errorf("%+v after it came back", got)
 	}
 }
+
+// TestBegun: a spool tells whether there was ever a scrape in it, over a restart.
+func TestBegun(t *testing.T) {
+	dir := t.TempDir()
+	for i, want := range []bool{false, true} {
+		s, err := Open(dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Begun(); got != want {
+			t.Errorf("start %d: %v", i, got)
+		}
+		if _, err := s.Append(&series.Scrape{Time: 1000, Series: []*series.Series{{Labels: labels.FromStrings("__name__", "a")}}, Values: []float64{1}}); err != nil {
+			t.Fatal(err)
+		}
+		if !s.Begun() {
+			t.Errorf("start %d: not begun behind a scrape", i)
+		}
+		if err := s.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

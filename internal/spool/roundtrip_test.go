@@ -53,6 +53,10 @@ func TestEverythingComesOutAsItWentIn(t *testing.T) {
 			}
 			sers[0].Help, sers[0].Type, sers[0].Unit = "Help with \x00 and \u00e4.", model.MetricTypeGauge, "seconds"
 			sers[1].Help, sers[1].Type = "", model.MetricTypeUnknown
+			// Neighbours that differ in their family alone, and one that has none again.
+			for i, family := range []string{"c", "c", "d", ""} {
+				sers[2+i].Help, sers[2+i].Type, sers[2+i].Family = "", model.MetricTypeCounter, family
+			}
 			h := &series.Series{Labels: labels.FromStrings("__name__", "native", "job", "x"), Type: model.MetricTypeHistogram}
 			ex := exemplar.Exemplar{Labels: labels.FromStrings("trace_id", "abc"), Value: 3, Ts: 1234, HasTs: true}
 			var want []series.Row
