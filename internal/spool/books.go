@@ -34,7 +34,10 @@ func (c *Cursor) Begin(to series.Position) error {
 			}
 		}
 		c.recall(c.cum, cum)
-		if c.lostFrom = max(c.lostFrom, min(cum, c.lostTo)); c.lost() == 0 {
+		if c.lostFrom = max(c.lostFrom, min(cum, c.lostTo)); c.lostFrom == cum {
+			c.lostAt = to
+		}
+		if c.lost() == 0 {
 			c.forget()
 		}
 	}
@@ -119,8 +122,8 @@ func (c *Cursor) Ack(to series.Position, t series.Tally) error {
 	c.peek(to.Scrape)
 	if c.lostTo <= c.cum {
 		c.forget()
-	} else {
-		c.lostFrom = max(c.lostFrom, c.cum)
+	} else if c.lostFrom <= c.cum {
+		c.lostFrom, c.lostAt = c.cum, to
 	}
 	if c.sentCum <= c.cum {
 		c.sent, c.sentCum = series.Position{}, 0
@@ -181,7 +184,10 @@ func (c *Cursor) lose(to series.Position, cum uint64, why series.Loss) {
 	if c.lostTo > c.lostFrom {
 		from = c.lostTo
 	} else {
-		c.lostFrom, c.lostTo = from, from
+		c.lostFrom, c.lostTo, c.lostAt = from, from, c.pos
+		if c.sentCum > c.cum {
+			c.lostAt = c.sent
+		}
 	}
 	if cum <= from {
 		return

@@ -28,8 +28,9 @@ func (s *Spool) Claim(eps []Endpoint) ([]*Cursor, error) {
 			}
 		}
 	}
-	now := s.o.now().UnixMilli()
-	s.expire(now)
+	// 0 is none.
+	now := max(1, s.clock.now().UnixMilli())
+	s.expire()
 	out := s.match(eps)
 	first := !s.claimed
 	s.claimed = true
@@ -39,10 +40,11 @@ func (s *Spool) Claim(eps []Endpoint) ([]*Cursor, error) {
 			wanted = wanted || o == c
 		}
 		if !wanted && (c.claimed || c.unclaimed == 0) {
-			c.claimed, c.unclaimed = false, now
+			c.claimed, c.unclaimed, c.idle, c.idleNoted = false, now, 0, 0
 			c.sent, c.sentCum = series.Position{}, 0
 			c.doubt, c.doubtCum = series.Position{}, 0
 			c.version++
+			s.dropReaders()
 			s.log.WithField("endpoint", c.name).Info("no endpoint claims this cursor any more")
 		}
 	}
@@ -59,7 +61,7 @@ func (s *Spool) Claim(eps []Endpoint) ([]*Cursor, error) {
 			s.rejoin(c, first)
 		}
 		c.name, c.nameHash, c.urlHash = e.Name, shortHash(e.Name), shortHash(e.URL)
-		c.claimed, c.unclaimed = true, 0
+		c.claimed, c.unclaimed, c.idle, c.idleNoted = true, 0, 0, 0
 		c.version++
 	}
 	s.orphans = 0
@@ -135,7 +137,7 @@ func (s *Spool) head() (series.Position, uint64) {
 func (s *Spool) rejoin(c *Cursor, restart bool) {
 	// What was in flight when its segment went can no longer be sent.
 	if c.lost() > 0 {
-		c.tally.Lost[series.EvictedSize] += c.lostFrom - c.cum
+		c.tally.Lost[series.EvictedSize] += less(c.lostFrom, c.cum)
 		c.pos, c.cum = c.resume, c.lostTo
 		c.forget()
 	}
@@ -155,11 +157,17 @@ func (s *Spool) rejoin(c *Cursor, restart bool) {
 	}
 }
 
-// expire deletes the cursors that nobody has claimed for too long.
-func (s *Spool) expire(now int64) {
+// expire deletes the cursors that nobody has claimed for too long, and another host's
+// segments that have been aside for too long: in time that the process ran.
+func (s *Spool) expire() {
+	passed := s.clock.passed()
+	s.ageAside(passed)
 	kept := s.cursors[:0]
 	for _, c := range s.cursors {
-		if c.claimed || c.unclaimed == 0 || now-c.unclaimed < unclaimedFor.Milliseconds() {
+		if !c.claimed && c.unclaimed != 0 {
+			c.idle += passed
+		}
+		if c.claimed || c.unclaimed == 0 || c.idle < unclaimedFor {
 			kept = append(kept, c)
 			continue
 		}

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/labels"
@@ -103,8 +102,8 @@ func TestClaimAgainKeepsIdentity(t *testing.T) {
 // removed after seven days.
 func TestUnclaimedIsRemoved(t *testing.T) {
 	dir := memoryDir(t)
-	now := time.UnixMilli(1_800_000_000_000)
-	o := Options{now: func() time.Time { return now }}
+	clock := newClocks()
+	o := clock.options(Options{})
 	s := mustOpen(t, dir, o)
 	mustClaim(t, s, "a", "b")
 	g := newTarget(2)
@@ -118,7 +117,7 @@ func TestUnclaimedIsRemoved(t *testing.T) {
 	drain(t, a, Limits{})
 	waitFor(t, s, func() bool { return len(s.segs) == 1 && len(s.trash) == 0 })
 
-	now = now.Add(6 * 24 * time.Hour)
+	clock.pass(6 * oneDay)
 	cs := mustClaim(t, s, "a", "b")
 	drain(t, cs[1], Limits{})
 	balanced(t, cs...)
@@ -129,8 +128,9 @@ func TestUnclaimedIsRemoved(t *testing.T) {
 	mustClaim(t, s, "a")
 	mustAppend(t, s, g.next())
 	closeSpool(t, s)
-	now = now.Add(8 * 24 * time.Hour)
 	s = mustOpen(t, dir, o)
+	mustClaim(t, s, "a")
+	clock.pass(8 * oneDay)
 	c := mustClaim(t, s, "a", "b")[1]
 	if n := s.Removed().Lost[series.EndpointRemoved]; n != 2 {
 		t.Errorf("%d samples are counted as removed, want 2", n)
@@ -212,23 +212,25 @@ func TestForeign(t *testing.T) {
 	}
 }
 
+// makeNewer makes a header or a slot, which ends there, a later release's.
+func makeNewer(b []byte, end int) {
+	binary.LittleEndian.PutUint16(b[map[bool]int{true: 4, false: 8}[end == slotSize]:], version+1)
+	binary.LittleEndian.PutUint32(b[end-4:], crc32.Checksum(b[:end-4], castagnoli))
+}
+
 // TestNewerVersion: what a later release wrote is left as it is, and named.
 func TestNewerVersion(t *testing.T) {
-	newer := func(b []byte, end int) {
-		binary.LittleEndian.PutUint16(b[map[bool]int{true: 4, false: 8}[end == slotSize]:], version+1)
-		binary.LittleEndian.PutUint32(b[end-4:], crc32.Checksum(b[:end-4], castagnoli))
-	}
 	for name, change := range map[string]func(dir string) (path string, b []byte){
 		"a segment": func(dir string) (string, []byte) {
 			path := filepath.Join(dir, dirName(0), segmentName(1))
 			b, _ := os.ReadFile(path)
-			newer(b, headerSize)
+			makeNewer(b, headerSize)
 			return path, b
 		},
 		"the cursors": func(dir string) (string, []byte) {
 			path := filepath.Join(dir, dirName(0), cursorsName)
 			b, _ := os.ReadFile(path)
-			newer(b, slotSize)
+			makeNewer(b, slotSize)
 			return path, b
 		},
 		"a directory": func(dir string) (string, []byte) {

@@ -4,6 +4,7 @@ package spool
 
 import (
 	"sync"
+	"time"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
@@ -22,6 +23,8 @@ type Cursor struct {
 	// version grows with each change; writing, saved and tried are the ones last
 	// handed to the disk, written, and written or failed.
 	version, writing, saved, tried uint64
+	// idleNoted is what of idle was handed to the disk.
+	idleNoted time.Duration
 	// oldest caches the time of the scrape at oldestAt.
 	oldest   int64
 	oldestAt uint64
@@ -56,19 +59,41 @@ type cursorState struct {
 	// evicted and are counted as lost; resume is the place behind them.
 	lostFrom, lostTo uint64
 	resume           series.Position
+	// lostAt is the place of lostFrom. It is not stored.
+	lostAt series.Position
 	// created is the cumulative count when the cursor was made.
 	created uint64
 	// unclaimed is when, in milliseconds, no endpoint wanted the cursor any more,
 	// 0 while one does.
 	unclaimed int64
-	tally     series.Tally
+	// idle is for how long the process has run since then.
+	idle  time.Duration
+	tally series.Tally
 }
 
-// mark is the cumulative count in front of a scrape, and the scrape's time.
+// mark is the cumulative counts in front of a scrape's sample, most often its first,
+// and, where it is not 0, behind the scrape; and the scrape's time.
 type mark struct {
-	seq, cum uint64
-	time     int64
+	seq, cum, end uint64
+	ordinal       uint32
+	time          int64
 }
+
+// at is the count in front of one of the scrape's samples.
+func (m *mark) at(ordinal uint32) uint64 {
+	if ordinal < m.ordinal {
+		return less(m.cum, uint64(m.ordinal-ordinal))
+	}
+	cum := m.cum + uint64(ordinal-m.ordinal)
+	if m.end != 0 {
+		cum = min(cum, m.end)
+	}
+	return cum
+}
+
+// less is a - b, and 0 where that would be negative: a count that is off by some must
+// not become one of 20 digits.
+func less(a, b uint64) uint64 { return a - min(a, b) }
 
 // bounds are what one read covered: where it began, the count there, and a mark for
 // each scrape in it and the one behind it.
@@ -103,15 +128,25 @@ func (c *cursorState) position() series.Position {
 }
 
 // lost is the number of samples in front of the cursor's range that are counted.
-func (c *cursorState) lost() uint64 { return c.lostTo - c.lostFrom }
+func (c *cursorState) lost() uint64 { return less(c.lostTo, c.lostFrom) }
 
 // pending is the number of samples up to that count that wait, those in flight
 // among them.
-func (c *cursorState) pending(total uint64) uint64 {
-	if total < c.cum+c.lost() {
-		return 0
+func (c *cursorState) pending(total uint64) uint64 { return less(total, c.cum+c.lost()) }
+
+// scrapes is the number of sequence numbers before next that wait. Not behind each is
+// a scrape.
+func (c *cursorState) scrapes(next uint64) uint64 {
+	pos := c.position()
+	if c.lost() == 0 || pos == c.resume {
+		return less(next, pos.Scrape)
 	}
-	return total - c.cum - c.lost()
+	// What is in flight, or was, and behind what was evicted meanwhile.
+	end := c.lostAt.Scrape
+	if c.lostAt.Ordinal > 0 {
+		end++
+	}
+	return max(1, less(end, pos.Scrape)) + less(next, c.resume.Scrape)
 }
 
 // count gives the cumulative count in front of a position. It is called with the
@@ -129,7 +164,7 @@ func (c *Cursor) count(p series.Position) (uint64, error) {
 	for _, b := range [2]*bounds{&c.last, &c.before} {
 		for _, m := range b.marks {
 			if m.seq == p.Scrape {
-				return m.cum + uint64(p.Ordinal), nil
+				return m.at(p.Ordinal), nil
 			}
 		}
 	}
@@ -147,7 +182,7 @@ func (c *Cursor) count(p series.Position) (uint64, error) {
 		// It is damaged; what is known is the count in front of the next one.
 		return m.cum, nil
 	}
-	return m.cum + uint64(p.Ordinal), nil
+	return m.at(p.Ordinal), nil
 }
 
 // readFrom is where the newest read that reached that position began.
@@ -168,12 +203,7 @@ func (c *Cursor) Backlog() Backlog {
 	s.mu.Lock()
 	pos := c.position()
 	b := Backlog{Samples: c.pending(s.visibleCum)}
-	if pos.Scrape <= s.visible {
-		b.Scrapes = s.visible + 1 - pos.Scrape
-		if c.lost() > 0 && c.resume != pos && c.resume.Scrape > c.sent.Scrape {
-			b.Scrapes -= c.resume.Scrape - c.sent.Scrape
-		}
-	}
+	b.Scrapes = min(c.scrapes(s.visible+1), b.Samples)
 	for i, g := range s.segs {
 		if i+1 == len(s.segs) && pos.Scrape <= s.durable || i+1 < len(s.segs) && s.segs[i+1].first > pos.Scrape {
 			b.Bytes += g.size

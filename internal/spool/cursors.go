@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
@@ -36,6 +37,9 @@ type state struct {
 	// next and total are the highest that were known when something was written:
 	// if the log ends before them, its end is missing.
 	next, total uint64
+	// aside is for how long the process has run since segments were set aside last; 0
+	// while none are.
+	aside time.Duration
 
 	// heldUntil holds back the scrapes before it until it is known whether they
 	// are another host's; 0 for none. It is not stored.
@@ -118,6 +122,7 @@ func (s *state) encode(generation uint64) []byte {
 	w.u64(s.next)
 	w.u64(s.total)
 	w.tally(&s.removed)
+	w.u64(uint64(s.aside.Milliseconds()))
 	return w.end()
 }
 
@@ -125,6 +130,7 @@ func (s *state) decode(r *slotReader) {
 	s.instance, s.daemon = r.hash(), r.hash()
 	s.next, s.total = r.u64(), r.u64()
 	s.removed = r.tally()
+	s.aside = time.Duration(r.u64()) * time.Millisecond
 }
 
 // encode writes a cursor together with the end of the log.
@@ -147,6 +153,8 @@ func (c *cursorState) encode(generation, next, total uint64) []byte {
 	w.tally(&c.tally)
 	name := c.name[:min(len(c.name), slotName)]
 	w.b = append(append(w.b, byte(len(name))), name...)
+	w.b = w.b[:len(w.b)+slotName-len(name)]
+	w.u64(uint64(c.idle.Milliseconds()))
 	return w.end()
 }
 
@@ -158,11 +166,17 @@ func (c *cursorState) decode(r *slotReader) (next, total uint64) {
 	c.pos, c.cum = r.pos(), r.u64()
 	c.sent, c.sentCum = r.pos(), r.u64()
 	c.resume, c.lostFrom, c.lostTo = r.pos(), r.u64(), r.u64()
+	if c.lostFrom == c.sentCum {
+		c.lostAt = c.sent
+	}
 	c.created, c.unclaimed = r.u64(), int64(r.u64())
 	next, total = r.u64(), r.u64()
 	c.tally = r.tally()
 	n := int(r.b[0])
 	c.name = string(r.b[1 : 1+min(n, slotName)])
+	// What an older release wrote has zeros from here on.
+	r.b = r.b[1+slotName:]
+	c.idle = time.Duration(r.u64()) * time.Millisecond
 	return next, total
 }
 
@@ -249,6 +263,7 @@ func parseCursors(b []byte) (stored, error) {
 				st.damaged++
 				continue
 			}
+			c.idleNoted = c.idle
 			st.next, st.total = max(st.next, next, c.pos.Scrape), max(st.total, total, c.cum)
 			st.cursors = append(st.cursors, c)
 		}

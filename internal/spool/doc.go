@@ -51,7 +51,10 @@
 // # What is found at a start, and what is done
 //
 // What of the newest segment is no whole record is a torn tail: it is cut off, and
-// nothing else is ever taken away. Only that segment is read through; of the
+// nothing else is ever taken away. If the disk refuses to read that segment, nothing is:
+// new scrapes get numbers beyond all that it may hold, and a reader reads it when its
+// turn comes. After a crash it may then turn out to hold more samples than the cursor
+// file knew of; they are sent, and not counted. Only that segment is read through; of the
 // others only the headers are, so that the time a start takes does not depend on
 // the backlog. A new segment is begun with the next scrape.
 //
@@ -62,6 +65,41 @@
 // checksum holds, logs path and offset, and says exactly how many samples are
 // missing, because each record has the count of all samples before it. A damaged
 // cursor costs nothing either: its endpoint starts at the oldest scrape.
+//
+// A disk that refuses is not damage. A process that has no descriptor or memory left
+// asks again for as long as it takes; of a segment that the disk refuses otherwise,
+// several times, what is left counts as unreadable, so that what lies behind it gets
+// through.
+//
+// # What is removed, cut or renamed, and what proves that it may be
+//
+// Nothing is for a read that failed.
+//
+//	a segment is removed                all endpoints have acknowledged it, and nobody
+//	                                    failed to read it, or read it to its end later;
+//	                                    or MaxBytes, MaxAge or a full disk takes it, and
+//	                                    what is lost with it is counted
+//	the newest is removed at a start    all of it was read, header too: it has no record
+//	the newest is cut at a start        all of it was read: no record ends behind there
+//	a new one is removed, an open one   the writer made it; what is not synced is still
+//	cut, after a failed write           in memory
+//	one that exists is removed to       its number is free: what is there is one of the
+//	create one of that name             two above whose removal failed
+//	segments are renamed .foreign       the engine's identity, from a scrape, differs
+//	.foreign is removed                 seven days have run, or MaxBytes takes it
+//	a cursor is deleted                 unclaimed while the process ran seven days
+//
+// # Clocks
+//
+// A wall clock may be wrong: 1970 at a start, ahead for a while, set back. So MaxAge goes
+// by the lowest that it has shown, running on from there, in the last hour or two, and
+// not before it was watched for an hour. No scrape's stamp but a segment's own first one
+// counts. A host that was off or suspended drops what is too old an hour later. The
+// seven days of an unclaimed cursor and of another host's segments are counted while the
+// process runs, by the monotonic clock, and stored in their slots every ten minutes and
+// at the end; slots of older releases have 0 there.
+//
+// # The undecidable case
 //
 // The case that cannot be told from a torn write: the last records of the newest
 // segment were synced, and are damaged, and no cursor was written since. Otherwise
@@ -77,7 +115,7 @@
 //	lock                       held with flock
 //	cursors                    slots of 512 bytes
 //	NNNNNNNNNNNNNNNNNNNN.seg   segments; the name is the first sequence number
-//	*.seg.foreign              another host's, removed after seven days or for room
+//	*.seg.foreign              another host's, removed after seven days of running or for room
 //
 // Numbers are little-endian; uv is an unsigned varint, sv a zigzag one.
 //

@@ -5,6 +5,7 @@ package spool
 import (
 	"errors"
 	"os"
+	"slices"
 	"syscall"
 
 	"github.com/sirupsen/logrus"
@@ -24,11 +25,17 @@ func (s *Spool) pins(c *Cursor) bool { return c.claimed || !s.claimed }
 //
 // The newest segment stays in any case.
 func (s *Spool) makeRoom() {
+	s.clock.look()
 	if s.claimed {
-		s.expire(s.o.now().UnixMilli())
+		s.expire()
 	}
-	for len(s.segs) > 1 && s.acknowledged() {
-		s.discard(1)
+	// Those that the disk refused to read stay between the others.
+	for i := 0; i+1 < len(s.segs) && s.acknowledged(i); {
+		if s.segs[i].refused {
+			i++
+			continue
+		}
+		s.discard(i, 1)
 	}
 	// On a full file system the oldest segment makes room before the ring must drop
 	// a newer scrape; but if that did not help, somebody else takes all there is.
@@ -36,18 +43,12 @@ func (s *Spool) makeRoom() {
 		s.yielded = true
 		s.evict(1, series.EvictedSize)
 	}
-	if age := s.o.MaxAge.Milliseconds(); age > 0 {
-		// A segment's newest scrape is no newer than the first one behind it.
-		for len(s.segs) > 1 && max(s.segs[0].time, s.segs[1].time) < s.lastTime-age {
-			s.evict(1, series.EvictedAge)
-		}
+	for len(s.segs) > 1 && s.aged() {
+		s.evict(1, series.EvictedAge)
 	}
 	if s.o.MaxBytes > 0 {
 		if len(s.aside) > 0 && s.bytes() > s.o.MaxBytes {
-			for _, path := range s.aside {
-				s.trash = append(s.trash, rubbish{path: path})
-			}
-			s.aside, s.asideBytes = nil, 0
+			s.dropAside()
 		}
 		for len(s.segs) > 1 && s.bytes() > s.o.MaxBytes {
 			s.evict(1, series.EvictedSize)
@@ -71,9 +72,28 @@ func (s *Spool) bytes() int64 {
 	return n
 }
 
-// acknowledged reports whether no endpoint needs the oldest segment.
-func (s *Spool) acknowledged() bool {
-	end := s.segs[1].first
+// aged reports whether every scrape of the oldest segment is older than MaxAge.
+func (s *Spool) aged() bool {
+	if s.o.MaxAge <= 0 {
+		return false
+	}
+	now, ok := s.clock.wall()
+	if !ok {
+		return false
+	}
+	// A segment spans less than an hour, whatever the clock did. Where its own time is
+	// not known, it is older than the one behind it.
+	newest := s.segs[0].time + segmentAge.Milliseconds()
+	if s.segs[0].guessed {
+		newest = max(newest, s.segs[1].time+segmentAge.Milliseconds())
+	}
+	return newest < now-s.o.MaxAge.Milliseconds()
+}
+
+// acknowledged reports whether no endpoint needs that segment, which is not the
+// newest.
+func (s *Spool) acknowledged(i int) bool {
+	end := s.segs[i+1].first
 	for _, c := range s.cursors {
 		if s.pins(c) && c.position().Scrape < end {
 			return false
@@ -82,15 +102,15 @@ func (s *Spool) acknowledged() bool {
 	return true
 }
 
-// discard takes the n oldest segments out of the spool; they are removed after
-// the cursors were synced.
-func (s *Spool) discard(n int) {
-	for _, g := range s.segs[:n] {
+// discard takes n segments out of the spool; they are removed after the cursors were
+// synced: either every endpoint has acknowledged them, or what was lost with them is
+// counted.
+func (s *Spool) discard(i, n int) {
+	for _, g := range s.segs[i : i+n] {
 		s.trash = append(s.trash, rubbish{path: g.path})
 	}
-	k := copy(s.segs, s.segs[n:])
-	clear(s.segs[k:])
-	s.segs = s.segs[:k]
+	s.segs = slices.Delete(s.segs, i, i+n)
+	s.dropReaders()
 }
 
 // evict discards segments that are still needed, and counts what is lost.
@@ -101,10 +121,12 @@ func (s *Spool) evict(n int, why series.Loss) {
 	} else if len(s.ring.entries) > 0 && s.ring.entries[0].seq > s.durable {
 		to, cum = series.Position{Scrape: s.ring.entries[0].seq}, s.ring.entries[0].cum
 	}
-	s.log.WithFields(logrus.Fields{"reason": why.String(), "path": s.segs[0].path, "samples": cum - s.segs[0].cum}).
-		Warn("the oldest scrapes are dropped before every endpoint had them")
+	if n == len(s.segs) || !s.acknowledged(n-1) {
+		s.log.WithFields(logrus.Fields{"reason": why.String(), "path": s.segs[0].path, "samples": less(cum, s.segs[0].cum)}).
+			Warn("the oldest scrapes are dropped before every endpoint had them")
+	}
 	s.noteGap(s.segs[0].cum, cum, why)
-	s.discard(n)
+	s.discard(0, n)
 	for _, c := range s.cursors {
 		if s.pins(c) {
 			c.lose(to, cum, why)
@@ -164,6 +186,12 @@ func noRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is
 // cursor that points into it.
 func (s *Spool) tidy(closing bool) error {
 	s.mu.Lock()
+	for _, c := range s.cursors {
+		if d := c.idle - c.idleNoted; d >= noteEvery || closing && d != 0 {
+			c.idleNoted = c.idle
+			c.version++
+		}
+	}
 	trash := s.trash
 	s.trash = nil
 	must := closing || s.file.must

@@ -73,4 +73,28 @@ func (s *Spool) setAside(before uint64) {
 		s.aside = append(s.aside, r.to)
 	}
 	s.asideBytes += bytes
+	s.state.aside = 0
+}
+
+// ageAside removes what was set aside when that is long enough ago.
+func (s *Spool) ageAside(passed time.Duration) {
+	before := s.state.aside
+	if s.state.aside += passed; len(s.aside) == 0 {
+		s.state.aside = 0
+	}
+	if s.state.aside >= foreignFor {
+		s.dropAside()
+	}
+	if before/noteEvery != s.state.aside/noteEvery {
+		s.file.dirty = true
+	}
+}
+
+// dropAside removes another host's segments. They were set aside because of whose they
+// are, which their engine's identity told, not because they could not be read.
+func (s *Spool) dropAside() {
+	for _, path := range s.aside {
+		s.trash = append(s.trash, rubbish{path: path})
+	}
+	s.aside, s.asideBytes, s.state.aside = nil, 0, 0
 }

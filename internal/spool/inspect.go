@@ -158,9 +158,7 @@ func (r *Report) read(s *Spool) error {
 	for i, c := range st.cursors {
 		e := &r.Endpoints[i]
 		e.Samples = c.pending(total)
-		if e.Position.Scrape < next {
-			e.Scrapes = next - e.Position.Scrape
-		}
+		e.Scrapes = min(c.scrapes(next), e.Samples)
 		if e.Samples == 0 {
 			e.From, e.To = time.Time{}, time.Time{}
 		}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
@@ -94,10 +95,12 @@ func ls(t testing.TB, dir string) []os.DirEntry {
 }
 
 func TestCapByAge(t *testing.T) {
-	s := mustOpen(t, memoryDir(t), Options{MaxAge: 3 * segmentAge})
+	clock := newClocks()
+	s := mustOpen(t, memoryDir(t), clock.options(Options{MaxAge: 3 * segmentAge}))
 	c := mustClaim(t, s, "dead")[0]
 	g := newTarget(5)
 	for range 10 * 240 {
+		clock.pass(15 * time.Second)
 		mustAppend(t, s, g.next())
 	}
 	waitFor(t, s, func() bool { return len(s.trash) == 0 })
@@ -119,10 +122,12 @@ func TestCapByAge(t *testing.T) {
 func TestEvictedInFlight(t *testing.T) {
 	for name, begin := range map[string]bool{"announced": true, "not announced": false} {
 		t.Run(name, func(t *testing.T) {
-			s := mustOpen(t, memoryDir(t), Options{MaxAge: segmentAge})
+			clock := newClocks()
+			s := mustOpen(t, memoryDir(t), clock.options(Options{MaxAge: segmentAge}))
 			c := mustClaim(t, s, "a")[0]
 			g := newTarget(5)
 			for range 100 {
+				clock.pass(15 * time.Second)
 				mustAppend(t, s, g.next())
 			}
 			var b series.Batch
@@ -136,6 +141,7 @@ func TestEvictedInFlight(t *testing.T) {
 			}
 			for range 4 {
 				g.time += segmentAge.Milliseconds()
+				clock.pass(segmentAge)
 				mustAppend(t, s, g.next())
 			}
 			waitFor(t, s, func() bool { return len(s.segs) < 4 && len(s.trash) == 0 })
@@ -162,6 +168,64 @@ func TestEvictedInFlight(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBacklogOfHalfARequest: the segment of a request in flight goes, the receiver asks
+// for less, and half of the request is acknowledged. What waits stays a small number.
+func TestBacklogOfHalfARequest(t *testing.T) {
+	clock := newClocks()
+	s := mustOpen(t, memoryDir(t), clock.options(Options{MaxAge: 90 * time.Minute}))
+	c := mustClaim(t, s, "a")[0]
+	g := newTarget(4)
+	for range 100 {
+		clock.scrape(t, s, g, 15*time.Second)
+	}
+	drain(t, c, Limits{})
+	clock.pass(2 * time.Hour)
+	for range 5 {
+		clock.scrape(t, s, g, 10*time.Minute)
+	}
+	var b series.Batch
+	if err := c.Read(&b, c.Position(), Limits{Scrapes: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Begin(b.To); err != nil {
+		t.Fatal(err)
+	}
+	whole := b.To
+	clock.pass(4 * time.Hour)
+	for range 3 {
+		clock.scrape(t, s, g, time.Minute)
+	}
+	if n := c.Tally().Lost[series.EvictedAge]; n != 12 {
+		t.Fatalf("%d samples are evicted behind the request, want 12", n)
+	}
+	// Two scrapes are in flight and three behind them.
+	for _, want := range []Backlog{{Scrapes: 5, Samples: 20}, {Scrapes: 5, Samples: 18}, {Scrapes: 4, Samples: 16}, {Scrapes: 4, Samples: 14}, {Scrapes: 3, Samples: 12}} {
+		if got := c.Backlog(); got.Scrapes != want.Scrapes || got.Samples != want.Samples {
+			t.Errorf("%d scrapes and %d samples wait at %v, want %d and %d", got.Scrapes, got.Samples, c.Position(), want.Scrapes, want.Samples)
+		}
+		balanced(t, c)
+		if !c.Position().Before(whole) {
+			break
+		}
+		if err := c.Read(&b, c.Position(), Limits{Samples: 2}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Begin(b.To); err != nil {
+			t.Fatal(err)
+		}
+		tally := series.Tally{Delivered: uint64(b.Samples)}
+		tally.Lost[series.Unreadable] = b.Unreadable
+		if err := c.Ack(b.To, tally); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p := c.Position(); p.Before(whole) {
+		t.Errorf("it stands at %v", p)
+	}
+	drain(t, c, Limits{})
+	balanced(t, c)
 }
 
 func TestTallyThatDoesNotAddUp(t *testing.T) {

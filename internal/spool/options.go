@@ -28,8 +28,8 @@ var ErrClosed = errors.New("the spool is closed")
 type Options struct {
 	// MaxBytes caps what the spool takes on disk; the oldest segment goes first.
 	MaxBytes int64
-	// MaxAge drops segments whose newest scrape is older than that, seen from the
-	// newest of all.
+	// MaxAge drops segments that began longer ago than that and an hour, by a wall clock
+	// that has gone on without a step for an hour at least.
 	MaxAge time.Duration
 	// RingBytes caps the memory ring that holds scrapes while the disk refuses
 	// them; 0 means 2 MiB.
@@ -40,10 +40,12 @@ type Options struct {
 	// Log takes what an operator must know: damage, evictions, a refusing disk.
 	Log logrus.FieldLogger
 
-	// The rest is the tests': hook sees each file operation before it is made.
+	// The rest is the tests': hook sees each file operation before it is made; now is
+	// the wall clock, ran the time that the process has run.
 	hook     func(op, path string) error
 	patience time.Duration
 	now      func() time.Time
+	ran      func() time.Duration
 }
 
 // Endpoint names a claim to a cursor. URL carries no user info; a hash is stored.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
@@ -33,6 +34,8 @@ func (c *Cursor) Read(b *series.Batch, from series.Position, lim Limits) error {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// While the file was read, its segment or the cursor may have gone.
+	defer c.dropReader()
 	if from.Scrape < s.state.heldUntil {
 		return ErrHeld
 	}
@@ -43,7 +46,7 @@ func (c *Cursor) Read(b *series.Batch, from series.Position, lim Limits) error {
 	c.last.at, c.last.from = from, cum
 	at := from
 	for {
-		c.note(mark{seq: at.Scrape, cum: cum - uint64(at.Ordinal)})
+		c.note(mark{seq: at.Scrape, ordinal: at.Ordinal, cum: cum})
 		p, ok := s.locate(at.Scrape)
 		if !ok {
 			return nil
@@ -54,7 +57,7 @@ func (c *Cursor) Read(b *series.Batch, from series.Position, lim Limits) error {
 			next = mark{seq: p.next, cum: p.cum}
 		case p.entry != nil:
 			e := p.entry
-			c.timed(e.time)
+			c.timed(e.time, e.cum+uint64(e.len()))
 			if m.add(&e.columns, mark{seq: e.seq, cum: e.cum, time: e.time}, e.epoch) {
 				return nil
 			}
@@ -65,36 +68,23 @@ func (c *Cursor) Read(b *series.Batch, from series.Position, lim Limits) error {
 			}
 			continue
 		default:
-			s.mu.Unlock()
-			ok, err := c.reader.seek(&p.view, at.Scrape)
-			s.mu.Lock()
-			switch {
-			case errors.Is(err, fs.ErrNotExist) && !s.has(p.view.seg):
+			var ok bool
+			next, ok, err = c.fetch(&p.view, at.Scrape)
+			if errors.Is(err, fs.ErrNotExist) {
 				continue
-			case err != nil && !errors.Is(err, fs.ErrNotExist):
-				if c.fails++; c.fails <= readTries {
-					if len(b.Times) > 0 || b.Unreadable > 0 {
-						return nil
-					}
-					return err
-				}
-				s.log.WithError(err).WithField("path", p.view.path).Error("a segment cannot be read; it counts as unreadable")
-				ok = false
-			case err == nil:
-				c.fails = 0
 			}
-			if ok {
-				r := &c.reader.cur
-				next = mark{seq: r.seq, cum: r.cum, time: r.time}
-			} else {
-				next = mark{seq: p.view.limit, cum: p.view.cum}
+			if err != nil {
+				if len(b.Times) > 0 || b.Unreadable > 0 {
+					return nil
+				}
+				return err
 			}
 			if ok && next.seq == at.Scrape {
-				c.timed(next.time)
+				c.timed(next.time, next.end)
 				if m.add(&c.reader.dec.columns, next, p.view.seg.epoch) {
 					return nil
 				}
-				at, cum = b.To, next.cum+uint64(c.reader.cur.n)
+				at, cum = b.To, next.end
 				continue
 			}
 		}
@@ -105,6 +95,54 @@ func (c *Cursor) Read(b *series.Batch, from series.Position, lim Limits) error {
 		at, cum = series.Position{Scrape: next.seq}, max(cum, next.cum)
 		b.To = at
 	}
+}
+
+// fetch brings the reader to the first readable scrape at or behind seq, which ok says,
+// or gives the mark behind the segment. It is called with the spool's lock held and
+// gives it up meanwhile. The error is fs.ErrNotExist where the segment has gone, or the
+// disk's as long as it is worth asking again.
+func (c *Cursor) fetch(v *segmentView, seq uint64) (next mark, ok bool, err error) {
+	s := c.s
+	s.mu.Unlock()
+	ok, err = c.reader.seek(v, seq)
+	s.mu.Lock()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if !s.has(v.seg) {
+			return next, false, err
+		}
+	case err != nil:
+		if !exhausted(err) {
+			c.fails++
+		}
+		if c.fails <= readTries {
+			return next, false, err
+		}
+		s.log.WithError(err).WithField("path", v.path).Error("a segment cannot be read; it counts as unreadable, and its file is kept")
+		v.seg.refused, c.fails = true, 0
+	default:
+		c.fails = 0
+		if !ok && c.reader.passed > 0 {
+			// At its end, and there were records: it was read, and is ours.
+			v.seg.refused = false
+		}
+	}
+	if !ok {
+		return mark{seq: v.limit, cum: v.cum}, false, nil
+	}
+	r := &c.reader.cur
+	return mark{seq: r.seq, cum: v.within(r.cum), end: v.within(r.cum + uint64(r.n)), time: r.time}, true, nil
+}
+
+// exhausted reports whether an error says something of the process or the machine,
+// and nothing of the file: it is no reason to give up a segment, however often it comes.
+func exhausted(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EAGAIN, syscall.EINTR} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // has reports whether the segment is still part of the spool.
@@ -124,8 +162,11 @@ func (c *Cursor) note(m mark) {
 	c.last.marks = append(c.last.marks, m)
 }
 
-// timed notes the time of the scrape that was noted last.
-func (c *Cursor) timed(at int64) { c.last.marks[len(c.last.marks)-1].time = at }
+// timed notes the time of the scrape that was noted last, and the count behind it.
+func (c *Cursor) timed(at int64, end uint64) {
+	m := &c.last.marks[len(c.last.marks)-1]
+	m.time, m.end = at, end
+}
 
 // merge gathers scrapes into a batch by series.
 type merge struct {

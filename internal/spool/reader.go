@@ -13,12 +13,24 @@ import (
 
 // view is a segment as a reader may see it: up to end bytes, and the scrapes
 // before limit. What stands in it from limit on is in a later segment too, or was
-// never acknowledged as written.
+// never acknowledged as written. cum is the count in front of limit; with loose it
+// is a guess.
 type segmentView struct {
 	seg        *segment
 	path       string
 	end        int64
 	limit, cum uint64
+	loose      bool
+}
+
+// within is a count in the segment, and no more than the one in front of what
+// follows: a segment whose end could not be read at a start may hold samples that
+// the books know nothing of. They are sent, and not counted.
+func (v *segmentView) within(cum uint64) uint64 {
+	if v.loose {
+		return cum
+	}
+	return min(cum, v.cum)
 }
 
 // reader reads the segments behind one cursor: at most one file, one dictionary
@@ -108,6 +120,26 @@ func (r *reader) close() {
 	}
 }
 
+// dropReader closes the reader's file, with the spool's lock and c.reading held, if nobody
+// will come back for it: its segment is no longer the spool's, and as long as it is
+// open the disk keeps it, or no endpoint claims the cursor.
+func (c *Cursor) dropReader() {
+	if c.reader.f != nil && (!c.claimed || !c.s.has(c.reader.seg)) {
+		c.reader.close()
+	}
+}
+
+// dropReaders makes every reader let go of what is gone. One that reads just now does so at
+// its end.
+func (s *Spool) dropReaders() {
+	for _, c := range s.cursors {
+		if c.reading.TryLock() {
+			c.dropReader()
+			c.reading.Unlock()
+		}
+	}
+}
+
 // damaged logs damage, once for each place.
 func (s *Spool) damaged(g *segment, offset, size int64, why error) {
 	s.mu.Lock()
@@ -173,7 +205,7 @@ func (s *Spool) view(i int) segmentView {
 	g := s.segs[i]
 	v := segmentView{seg: g, path: g.path, end: g.size, limit: s.durable + 1, cum: s.durableCum}
 	if i+1 < len(s.segs) {
-		v.limit, v.cum = s.segs[i+1].first, s.segs[i+1].cum
+		v.limit, v.cum, v.loose = s.segs[i+1].first, s.segs[i+1].cum, s.segs[i+1].guessed
 	}
 	return v
 }
@@ -226,7 +258,7 @@ func (s *Spool) findIn(v *segmentView, seq uint64) (mark, bool, error) {
 		case r.seq >= v.limit:
 			return mark{}, false, nil
 		case r.seq >= seq:
-			return mark{seq: r.seq, cum: r.cum, time: r.time}, true, nil
+			return mark{seq: r.seq, cum: v.within(r.cum), end: v.within(r.cum + uint64(r.n)), time: r.time}, true, nil
 		}
 	}
 }

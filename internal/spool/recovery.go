@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -68,7 +69,10 @@ func (s *Spool) recover(dir string) error {
 		s.log.WithError(err).Warn("a spool of a newer release is left untouched; a new one is begun beside it")
 		s.lock.Close()
 		s.file.close()
+		// Of that directory nothing may be left in mind: what is known of it would be
+		// removed, or counted, later on.
 		s.lock, s.file, s.segs, s.cursors = nil, cursorFile{}, nil, nil
+		s.trash, s.aside, s.asideBytes = nil, nil, 0
 	}
 	return fmt.Errorf("every directory up to %s holds files of a newer release", s.dir)
 }
@@ -161,8 +165,8 @@ func (s *Spool) openCursors() (st stored, fresh bool, err error) {
 // found is a segment's file as it was found.
 type found struct {
 	*segment
-	// ok: its header is good.
-	ok bool
+	// ok: its header is good; unsized: its size is not known.
+	ok, unsized bool
 }
 
 // listSegments reads the headers of all segments, oldest first. Files that are not
@@ -177,10 +181,6 @@ func (s *Spool) listSegments() ([]found, error) {
 		path := filepath.Join(s.dir, e.Name())
 		if strings.HasSuffix(e.Name(), segmentSuffix+foreignSuffix) {
 			if i, err := e.Info(); err == nil {
-				if s.o.now().Sub(i.ModTime()) > foreignFor {
-					s.trash = append(s.trash, rubbish{path: path})
-					continue
-				}
 				s.aside = append(s.aside, path)
 				s.asideBytes += i.Size()
 			}
@@ -190,10 +190,25 @@ func (s *Spool) listSegments() ([]found, error) {
 		if !ok || !e.Type().IsRegular() {
 			continue
 		}
-		f, err := s.readHeader(path, first)
-		if err != nil {
-			return nil, err
+		i, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
+		// As large as a segment gets, where the disk does not tell.
+		size, unsized := int64(segmentBytes), err != nil
+		if !unsized {
+			size = i.Size()
+		}
+		var f found
+		for range readTries {
+			if f, err = s.readHeader(path, first, size); err != nil {
+				return nil, err
+			}
+			if !f.refused {
+				break
+			}
+		}
+		f.unsized = unsized
 		files = append(files, f)
 	}
 	slices.SortFunc(files, func(a, b found) int {
@@ -205,32 +220,32 @@ func (s *Spool) listSegments() ([]found, error) {
 	return files, nil
 }
 
-func (s *Spool) readHeader(path string, first uint64) (found, error) {
-	g := found{segment: &segment{header: header{first: first}, path: path}}
+// readHeader reads one header. A disk that refuses says nothing of the segment: it
+// is kept then, as one that was not read.
+func (s *Spool) readHeader(path string, first uint64, size int64) (found, error) {
+	g := found{segment: &segment{header: header{first: first}, path: path, size: size}}
+	b := make([]byte, headerSize)
 	f, err := s.fs.open(opSegmentOpen, path, os.O_RDONLY)
+	if err == nil {
+		defer f.Close()
+		var n int
+		n, err = s.fs.readAt(f, b, 0)
+		b = b[:n]
+	}
 	if err != nil {
-		s.log.WithError(err).Error("a segment cannot be opened; it counts as unreadable")
+		g.refused = true
+		s.log.WithError(err).Error("a segment cannot be read now; it is kept, and read when its turn comes")
 		return g, nil
 	}
-	defer f.Close()
-	i, err := f.Stat()
-	if err == nil {
-		g.size = i.Size()
-		b := make([]byte, headerSize)
-		var n int
-		if n, err = s.fs.readAt(f, b, 0); err == nil {
-			var h header
-			h, err = parseHeader(b[:n])
-			var newer *newerError
-			if errors.As(err, &newer) {
-				newer.path = path
-				return g, err
-			}
-			if err == nil && h.first == first {
-				g.header, g.ok = h, true
-				return g, nil
-			}
-		}
+	h, err := parseHeader(b)
+	var newer *newerError
+	if errors.As(err, &newer) {
+		newer.path = path
+		return g, err
+	}
+	if err == nil && h.first == first {
+		g.header, g.ok = h, true
+		return g, nil
 	}
 	s.log.WithFields(logrus.Fields{"path": path, "offset": 0, "error": err}).Warn("the header of a segment is damaged; its records are read all the same")
 	return g, nil

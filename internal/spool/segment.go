@@ -79,6 +79,24 @@ func (h *header) append(dst []byte) []byte {
 	return binary.LittleEndian.AppendUint32(dst, sum(dst[at:]))
 }
 
+// segment is one file of the log. Its fields but size do not change, and the file
+// is read at most up to size.
+type segment struct {
+	header
+	path string
+	// size is what of the file is known to be on disk.
+	size int64
+	// epoch counts the clock marks up to this segment's own.
+	epoch uint64
+	// noted is the offset up to which damage was logged.
+	noted int64
+	// refused: the disk refused to read it, and nobody has come to its end since. The
+	// file is kept, whoever has acknowledged it: only a limit may take it.
+	refused bool
+	// guessed: cum and time are the neighbours', not the segment's own.
+	guessed bool
+}
+
 // newerError says that a file was written by a later release.
 type newerError struct {
 	path    string

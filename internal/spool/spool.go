@@ -30,19 +30,6 @@ const (
 	unclaimedFor = 7 * 24 * time.Hour
 )
 
-// segment is one file of the log. Its fields but size do not change, and the file
-// is read at most up to size.
-type segment struct {
-	header
-	path string
-	// size is what of the file is known to be on disk.
-	size int64
-	// epoch counts the clock marks up to this segment's own.
-	epoch uint64
-	// noted is the offset up to which damage was logged.
-	noted int64
-}
-
 // Spool is the queue. Append is for one goroutine; each Cursor is for one other.
 type Spool struct {
 	o   Options
@@ -85,6 +72,7 @@ type Spool struct {
 	state   state
 	file    cursorFile
 	trash   []rubbish
+	clock   clock
 	// aside are another host's segments, and what they take.
 	aside      []string
 	asideBytes int64
@@ -125,6 +113,11 @@ func newSpool(o Options) *Spool {
 	if s.o.now == nil {
 		s.o.now = time.Now
 	}
+	if s.o.ran == nil {
+		opened := time.Now()
+		s.o.ran = func() time.Duration { return time.Since(opened) }
+	}
+	s.clock = clock{now: s.o.now, ran: s.o.ran, counted: s.o.ran()}
 	s.next = 1
 	s.wake = make(chan struct{}, 1)
 	s.progress = make(chan struct{})

@@ -238,7 +238,9 @@ func (w *writer) flush(last *entry) error {
 		if isNew {
 			f, err := s.fs.open(opSegmentCreate, w.seg.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 			if errors.Is(err, fs.ErrExist) {
-				// It holds no whole record, or this sequence number would not be free.
+				// It is a leftover: a segment that could not be finished, whose scrapes are
+				// in memory, or one that was found without a record. A start numbers scrapes
+				// beyond all that a segment which it could not read may hold.
 				if err = s.fs.remove(w.seg.path); err == nil {
 					f, err = s.fs.open(opSegmentCreate, w.seg.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 				}
@@ -291,6 +293,8 @@ func (w *writer) shrink() {
 func (w *writer) abandon() {
 	s := w.s
 	if w.f != nil {
+		// The file is open, so w made it. Up to size it is synced; what follows, or all of
+		// it if nothing is, is in memory still.
 		var err error
 		if w.listed {
 			err = s.fs.truncate(w.f, w.seg.size)
