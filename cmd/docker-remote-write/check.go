@@ -13,6 +13,7 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/internal/logging"
 	"github.com/docker-remote-write/docker-remote-write/internal/remotewrite"
 	"github.com/docker-remote-write/docker-remote-write/internal/scrape"
+	"github.com/docker-remote-write/docker-remote-write/internal/series"
 	"github.com/docker-remote-write/docker-remote-write/internal/spool"
 	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
@@ -47,7 +48,8 @@ func checkPush(c call, cfg *config.Config, log *logging.Logger) (err error) {
 		return fmt.Errorf("make a temporary directory: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	queue, err := spool.Open(dir, spool.Options{Instance: cfg.Instance, RingBytes: ringBytes, Log: log})
+	numbers := series.NewRegistry()
+	queue, err := spool.Open(dir, spool.Options{RingBytes: ringBytes, Series: numbers, Log: log})
 	if err != nil {
 		return err
 	}
@@ -61,14 +63,16 @@ func checkPush(c call, cfg *config.Config, log *logging.Logger) (err error) {
 		return err
 	}
 
-	scraper, err := scrape.New(scrapeOptions(cfg, log))
+	o := scrapeOptions(cfg, log)
+	o.Series = numbers
+	scraper, err := scrape.New(o)
 	if err != nil {
 		return err
 	}
 	defer scraper.Close()
 	ctx, cancel := context.WithTimeout(c.ctx, cfg.Timeout)
 	defer cancel()
-	sc, scrapeErr := scraper.Scrape(ctx, time.Now())
+	sc, scrapeErr := scraper.Scrape(ctx, time.Now(), nil)
 	if scrapeErr != nil {
 		scrapeErr = fmt.Errorf("SCRAPE_TARGET=%s: %w", weburl.ShowText(cfg.Target), scrapeErr)
 		fmt.Fprintln(c.stdout, "\nthe scrape failed; up 0 is sent")
@@ -76,7 +80,7 @@ func checkPush(c call, cfg *config.Config, log *logging.Logger) (err error) {
 		fmt.Fprintf(c.stdout, "\nscraped %d samples from %s\n", sc.Len(), weburl.ShowText(cfg.Target))
 	}
 	if sc != nil {
-		if _, err := queue.Append(sc); err != nil {
+		if _, err := queue.Append(ctx, sc); err != nil {
 			return errors.Join(scrapeErr, err)
 		}
 	}

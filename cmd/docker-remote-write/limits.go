@@ -23,11 +23,10 @@ func limitSelf() {
 }
 
 // tidier is the one place that gives memory back to the host. It does so with what the
-// start, or a large target's new shape, took and nobody needs any more: from then on
-// next to nothing is allocated, and the runtime would not collect it for minutes. And
-// it collects the garbage of a small heap, since the runtime lets every heap grow by a
-// mebibyte first, whatever GOGC says, which is as much as all of this program keeps
-// for an engine.
+// start took and nobody needs any more: from then on next to nothing is allocated, and
+// the runtime would not collect it for minutes. And it collects the garbage of a small
+// heap, since the runtime lets every heap grow by a mebibyte first, whatever GOGC says,
+// which is as much as all of this program keeps for an engine.
 type tidier struct {
 	// small is a heap, garbage included, that takes a millisecond to collect.
 	small uint64
@@ -36,22 +35,21 @@ type tidier struct {
 	scrapes  int
 }
 
-// tidyEvery scrapes leave about half a megabyte of garbage, most of it net/http's.
-const tidyEvery = 32
+const (
+	// startScrapes are what the start takes to be over.
+	startScrapes = 8
+	// tidyEvery scrapes leave about half a megabyte of garbage, most of it net/http's.
+	tidyEvery = 32
+)
 
 func newTidier() *tidier {
 	return &tidier{small: 4 << 20, giveBack: func() { go debug.FreeOSMemory() }}
 }
 
-// scraped is called after each scrape; settled says that the target has kept its
-// shape for some.
-func (t *tidier) scraped(settled bool) {
+// scraped is called after each scrape.
+func (t *tidier) scraped() {
 	t.scrapes++
-	due := t.scrapes >= tidyEvery
-	if settled || due {
-		t.scrapes = 0
-	}
-	if settled || due && t.heapIsSmall() {
+	if t.scrapes == startScrapes || t.scrapes%tidyEvery == 0 && t.heapIsSmall() {
 		t.giveBack()
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 
 	"github.com/docker-remote-write/docker-remote-write/internal/config"
 	"github.com/docker-remote-write/docker-remote-write/internal/logging"
-	"github.com/docker-remote-write/docker-remote-write/internal/remotewrite"
 	"github.com/docker-remote-write/docker-remote-write/internal/scrape"
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 	"github.com/docker-remote-write/docker-remote-write/internal/spool"
@@ -61,12 +59,13 @@ func openPipeline(cfg *config.Config, warnings []config.Warning, log *logging.Lo
 	for _, w := range warnings {
 		p.notes = append(p.notes, w.String())
 	}
+	numbers := series.NewRegistry()
 	var err error
 	o := spool.Options{
 		MaxBytes:  cfg.SpoolMaxBytes,
 		MaxAge:    cfg.SpoolMaxAge,
 		RingBytes: ringBytes,
-		Instance:  cfg.Instance,
+		Series:    numbers,
 		Log:       log,
 	}
 	switch p.spool, err = spool.Open(cfg.DataDir, o); {
@@ -76,20 +75,16 @@ func openPipeline(cfg *config.Config, warnings []config.Warning, log *logging.Lo
 	case err != nil:
 		log.WithError(err).Error("scrapes are kept in memory only")
 	}
-	memory, err := remotewrite.OpenMemory(filepath.Join(cfg.DataDir, "receivers.json"))
-	if err != nil {
-		log.WithError(err).Warn("what was learned of the receivers is learned anew")
-	}
-	p.senders = newSenders(p.spool, memory, cfg, log)
+	p.senders = newSenders(p.spool, cfg, log)
 	if err := p.senders.set(cfg.Endpoints); err != nil {
 		return nil, errors.Join(err, p.spool.Close(context.Background()))
 	}
 	p.self = telemetry.New(telemetry.Options{
-		State: p.state, Job: cfg.Job, Instance: cfg.Instance, External: cfg.External, Self: cfg.SelfMetrics,
+		State: p.state, Job: cfg.Job, Instance: cfg.Instance, External: cfg.External, Self: cfg.SelfMetrics, Series: numbers,
 	})
 	p.handler = p.self.Handler()
 	scraping := scrapeOptions(cfg, log)
-	scraping.Self = p.self.Append
+	scraping.Series = numbers
 	scraping.Resumed = p.spool.Begun()
 	p.scraper, err = scrape.New(scraping)
 	if err != nil {
@@ -125,14 +120,23 @@ func scrapeOptions(cfg *config.Config, log logrus.FieldLogger) scrape.Options {
 func (p *pipeline) scrape(ctx context.Context) {
 	p.running.Store(true)
 	defer p.running.Store(false)
-	_ = p.loop.Run(ctx, p.append) // its error is ctx's
+	for now := range p.loop.Times(ctx) {
+		p.take(ctx, now)
+	}
+}
+
+// take makes one scrape, with the own metrics of the moment, and hands it to the queue.
+func (p *pipeline) take(ctx context.Context, now time.Time) {
+	if sc := p.loop.Scrape(ctx, now, p.self.Own()); sc != nil {
+		p.loop.Appended(p.append(ctx, sc))
+	}
 }
 
 // append hands a scrape to the queue. In the ring is good enough for the loop;
 // that the disk refuses is the spool's to say.
-func (p *pipeline) append(sc *series.Scrape) error {
-	defer func() { p.tidier.scraped(p.scraper.Settled()) }()
-	_, err := p.spool.Append(sc)
+func (p *pipeline) append(ctx context.Context, sc *series.Scrape) error {
+	defer p.tidier.scraped()
+	_, err := p.spool.Append(ctx, sc)
 	if appended != nil {
 		appended(sc, err)
 	}
@@ -144,7 +148,13 @@ func (p *pipeline) append(sc *series.Scrape) error {
 
 // last takes the last scrape and ends its series.
 func (p *pipeline) last(ctx context.Context, engineDown bool) {
-	if err := p.loop.Finish(ctx, engineDown, p.append); err != nil {
+	now := p.loop.LastTime()
+	p.take(ctx, now)
+	err := ctx.Err()
+	if sc := p.loop.End(now, engineDown); sc != nil {
+		err = p.append(ctx, sc)
+	}
+	if err != nil {
 		p.log.WithError(err).Warn("the last scrape is missing")
 	}
 }
@@ -154,10 +164,10 @@ func (p *pipeline) close(ctx context.Context) error {
 	if p.unlisten != nil {
 		p.unlisten()
 	}
-	if p.scraper != nil {
+	if p.scraper != nil && !p.running.Load() { // one that hangs keeps what it has
 		p.scraper.Close()
 	}
-	p.senders.stop()
+	p.senders.stop(ctx)
 	if err := p.spool.Close(ctx); err != nil {
 		return fmt.Errorf("close the spool: %w", err)
 	}

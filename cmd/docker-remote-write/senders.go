@@ -21,9 +21,8 @@ import (
 
 // senders are the endpoints at work: one sender each, over the one queue.
 type senders struct {
-	spool  *spool.Spool
-	memory *remotewrite.Memory
-	log    *logging.Logger
+	spool *spool.Spool
+	log   *logging.Logger
 
 	mu      sync.Mutex
 	cfg     *config.Config
@@ -50,8 +49,8 @@ type running struct {
 // new list had failed.
 var errHalted = errors.New("the endpoints of before cannot go on")
 
-func newSenders(s *spool.Spool, m *remotewrite.Memory, cfg *config.Config, log *logging.Logger) *senders {
-	return &senders{spool: s, memory: m, cfg: cfg, log: log, unwatch: func() {}}
+func newSenders(s *spool.Spool, cfg *config.Config, log *logging.Logger) *senders {
+	return &senders{spool: s, cfg: cfg, log: log, unwatch: func() {}}
 }
 
 // set makes the endpoints those of the list. A sender whose endpoint is as it was
@@ -95,7 +94,6 @@ func (s *senders) prepare(endpoints []config.Endpoint) ([]*running, error) {
 			err = o.Validate()
 		}
 		errs = append(errs, err)
-		o.Memory = s.memory
 		next[i] = &running{endpoint: e, options: o}
 	}
 	return next, errors.Join(errs...)
@@ -198,31 +196,47 @@ func senderOptions(e config.Endpoint, log *logging.Logger) (remotewrite.Options,
 	}, nil
 }
 
-// flush tries once, for all endpoints at a time, to send what waits.
+// flush tries once, for all endpoints at a time, to send what waits, within the
+// context's deadline.
 func (s *senders) flush(ctx context.Context) {
-	s.mu.Lock()
-	running := s.running
-	s.mu.Unlock()
-	var wg sync.WaitGroup
-	for _, r := range running {
-		wg.Go(func() {
-			if err := panics.Guard("the last flush", func() { _ = r.sender.Load().Flush(ctx) }); err != nil {
-				r.options.Log.Error(err)
-			}
-		})
-	}
-	wg.Wait()
+	s.within(ctx, func() {
+		s.mu.Lock()
+		running := s.running
+		s.mu.Unlock()
+		var wg sync.WaitGroup
+		for _, r := range running {
+			wg.Go(func() {
+				if err := panics.Guard("the last flush", func() { _ = r.sender.Load().Flush(ctx) }); err != nil {
+					r.options.Log.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	})
 }
 
 // stop ends all senders; a request in flight is cut off and sent again at the
-// next start.
-func (s *senders) stop() {
+// next start. It waits for them within the context's deadline: a file that is read
+// for CONFIG_FILE, or for a change of the endpoints, may hang with its disk.
+func (s *senders) stop(ctx context.Context) {
 	s.unwatch()
-	s.mu.Lock()
-	s.stopped = true
-	stopAllBut(nil, s.running)
-	s.mu.Unlock()
-	s.watched.Wait()
+	s.within(ctx, func() {
+		s.mu.Lock()
+		s.stopped = true
+		stopAllBut(nil, s.running)
+		s.mu.Unlock()
+		s.watched.Wait()
+	})
+}
+
+// within calls f and returns when f does, or with ctx.
+func (s *senders) within(ctx context.Context, f func()) {
+	done := make(chan struct{})
+	panics.Go(s.log, "the senders", func() { defer close(done); f() })
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 }
 
 // stopAllBut ends those of the list that run, except the kept ones, and waits

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -19,7 +20,6 @@ import (
 
 	"github.com/docker-remote-write/docker-remote-write/internal/config"
 	"github.com/docker-remote-write/docker-remote-write/internal/logging"
-	"github.com/docker-remote-write/docker-remote-write/internal/remotewrite"
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 	"github.com/docker-remote-write/docker-remote-write/internal/spool"
 	"github.com/docker-remote-write/docker-remote-write/internal/telemetry"
@@ -29,12 +29,13 @@ import (
 type sending struct {
 	*senders
 	log      *logtest.Hook
+	numbers  *series.Registry
 	receiver string
 	requests chan string // path of each request
 }
 
 func newSending(t *testing.T) *sending {
-	s := &sending{requests: make(chan string, 64)}
+	s := &sending{requests: make(chan string, 64), numbers: series.NewRegistry()}
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		s.requests <- r.URL.Path
@@ -46,13 +47,13 @@ func newSending(t *testing.T) *sending {
 		t.Fatal(err)
 	}
 	s.log = logtest.NewLocal(log.Logger)
-	queue, err := spool.Open(t.TempDir(), spool.Options{Log: log})
+	queue, err := spool.Open(t.TempDir(), spool.Options{Series: s.numbers, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.senders = newSenders(queue, new(remotewrite.Memory), &config.Config{}, log)
+	s.senders = newSenders(queue, &config.Config{}, log)
 	t.Cleanup(func() {
-		s.stop()
+		s.stop(context.Background())
 		receiver.Close()
 		if err := queue.Close(t.Context()); err != nil && !errors.Is(err, spool.ErrClosed) && t.Context().Err() == nil {
 			t.Error(err)
@@ -98,8 +99,8 @@ func (s *sending) works(t *testing.T, now time.Time, names ...string) {
 		default:
 		}
 	}
-	one := &series.Series{Labels: labels.FromStrings(labels.MetricName, "a")}
-	if _, err := s.spool.Append(&series.Scrape{Time: now.UnixMilli(), Series: []*series.Series{one}, Values: []float64{1}}); err != nil {
+	one := s.numbers.Number(&series.Series{Labels: labels.FromStrings(labels.MetricName, "a")})
+	if _, err := s.spool.Append(t.Context(), &series.Scrape{Time: now.UnixMilli(), Series: []*series.Series{one}, Values: []float64{1}}); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
@@ -179,4 +180,26 @@ func TestHaltedIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.works(t, time.Now(), "a")
+}
+
+// TestStopHasADeadline: a disk that hangs under a change of the endpoints holds neither the
+// last flush nor the end.
+func TestStopHasADeadline(t *testing.T) {
+	s := newSending(t)
+	if err := s.set([]config.Endpoint{s.endpoint(t, "a")}); err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock() // as set does while it waits for the disk
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for what, f := range map[string]func(context.Context){"flush": s.flush, "stop": s.stop} {
+		ended := make(chan struct{})
+		go func() { defer close(ended); f(ctx) }()
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Errorf("%s has not ended with its context", what)
+		}
+	}
+	s.mu.Unlock()
 }

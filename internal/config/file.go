@@ -195,19 +195,7 @@ func (r *remoteWrite) endpoint(dir string, base Endpoint) (Endpoint, []error) {
 	default:
 		bad("protobuf_message is %s; give prometheus.WriteRequest, io.prometheus.write.v2.Request or leave it out to negotiate", quote(r.ProtobufMessage))
 	}
-	// In order, so that the same file is refused with the same words.
-	for _, name := range slices.Sorted(maps.Keys(r.Headers)) {
-		if err := checkHeader(name, r.Headers[name]); err != nil {
-			bad("headers: %w", err)
-		}
-	}
-	for i, c := range r.WriteRelabelConfigs {
-		if c == nil {
-			bad("write_relabel_configs: rule %d is empty", i+1)
-		} else if err := c.Validate(model.UTF8Validation); err != nil {
-			bad("write_relabel_configs: rule %d: %w", i+1, err)
-		}
-	}
+	errs = append(errs, r.lists()...)
 	bounded := func(key, setting string, v *model.Duration, to *time.Duration) {
 		if v == nil {
 			return
@@ -283,4 +271,22 @@ func tokenURL(s string) error {
 		return errors.New("oauth2.token_url is not an http or https URL")
 	}
 	return nil
+}
+
+// lists checks the headers, in order, so that the same file is refused with the same
+// words, and the rules.
+func (r *remoteWrite) lists() (errs []error) {
+	for _, name := range slices.Sorted(maps.Keys(r.Headers)) {
+		if err := checkHeader(name, r.Headers[name]); err != nil {
+			errs = append(errs, fmt.Errorf("headers: %w", err))
+		}
+	}
+	for i, c := range r.WriteRelabelConfigs {
+		if c == nil {
+			errs = append(errs, fmt.Errorf("write_relabel_configs: rule %d is empty", i+1))
+		} else if err := c.Validate(model.UTF8Validation); err != nil {
+			errs = append(errs, fmt.Errorf("write_relabel_configs: rule %d: %w", i+1, err))
+		}
+	}
+	return errs
 }

@@ -214,7 +214,7 @@ var settings = []Setting{
 	},
 	{
 		Name: "MIN_BACKOFF", Group: groupSending, Type: Duration, Default: "500ms", Min: "10ms", Max: "1h",
-		Help: "First wait after a failed attempt. It doubles with each further one and is stretched at random.",
+		Help: "First wait after a failed attempt. Later ones are at most a quarter of the time since the first failure; each is shortened at random by up to a half.",
 		dest: func(l *loader) any { return &l.base.MinBackoff },
 	},
 	{

@@ -101,22 +101,8 @@ func (l *lifecycle) run(ctx context.Context) error {
 	if l.before, err = l.count.begin(); err != nil {
 		l.log.WithError(err).Warn("cannot keep count of crashes: a crash loop would not be slowed")
 	}
-	opening, cancel := context.WithCancel(ctx)
-	opened, openFailed, openEnded := make(chan Pipeline, 1), make(chan error, 1), make(chan struct{})
-	go func(before int) {
-		defer close(openEnded)
-		if err := panics.Guard("opening", func() { l.openUntil(opening, before, opened) }); err != nil {
-			openFailed <- err
-		}
-	}(l.before)
-	defer func() { // the caller may close what Open made
-		cancel()
-		select {
-		case <-openEnded:
-		case <-time.After(time.Until(l.deadline)):
-		}
-	}()
-
+	opened, openFailed, closeOpening := l.opening(ctx)
+	defer closeOpening()
 	proven := time.NewTimer(delay(l.before) + stable)
 	defer proven.Stop()
 	watch := time.NewTicker(watchEvery)
@@ -147,17 +133,9 @@ func (l *lifecycle) run(ctx context.Context) error {
 				continue
 			}
 			resume.Stop()
-			l.stoppedAt = time.Time{}
-			l.wanted = true
-			if refused(l.dial()) {
-				// The engine that asks is alive and its socket is not: the mount holds
-				// the socket of an engine that is gone.
-				after := max(exitAfter, delay(l.before))
-				l.log.WithField("after", after).Info("the engine has a new metrics socket: ending, to be started again with a mount of it")
+			if after := l.startMetrics(ctx); after > 0 {
 				exit.Reset(after)
-				continue
 			}
-			l.scrape(ctx)
 		case <-resume.C:
 			l.log.Info("StopMetrics was followed by nothing: scraping again")
 			l.stoppedAt = time.Time{}
@@ -186,6 +164,42 @@ func (l *lifecycle) run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// opening opens the pipeline in the background. end waits, until the deadline, for what Open
+// does: the caller may close what it made.
+func (l *lifecycle) opening(ctx context.Context) (opened chan Pipeline, failed chan error, end func()) {
+	opening, cancel := context.WithCancel(ctx)
+	opened, failed = make(chan Pipeline, 1), make(chan error, 1)
+	ended := make(chan struct{})
+	go func(before int) {
+		defer close(ended)
+		if err := panics.Guard("opening", func() { l.openUntil(opening, before, opened) }); err != nil {
+			failed <- err
+		}
+	}(l.before)
+	return opened, failed, func() {
+		cancel()
+		select {
+		case <-ended:
+		case <-time.After(time.Until(l.deadline)):
+		}
+	}
+}
+
+// startMetrics begins to scrape. It returns after which time the process is to end
+// instead: the engine that asks is alive and its socket is not, since the mount holds the
+// socket of an engine that is gone.
+func (l *lifecycle) startMetrics(ctx context.Context) (exit time.Duration) {
+	l.stoppedAt = time.Time{}
+	l.wanted = true
+	if refused(l.dial()) {
+		after := max(exitAfter, delay(l.before))
+		l.log.WithField("after", after).Info("the engine has a new metrics socket: ending, to be started again with a mount of it")
+		return after
+	}
+	l.scrape(ctx)
+	return 0
 }
 
 // openUntil opens the pipeline, after a pause if this is a crash loop.

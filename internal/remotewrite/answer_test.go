@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
+	"github.com/docker-remote-write/docker-remote-write/internal/spool"
 )
 
 // wire is a server that answers with whatever status line the test wants, also
@@ -141,7 +142,7 @@ func TestCells(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		pin     Protocol
-		known   learned
+		known   spool.Learned
 		scrapes int
 		hold    bool
 		steps   []step
@@ -165,7 +166,7 @@ func TestCells(t *testing.T) {
 			steps: []step{{V2, 1, 204, "400"}}, want: delivered(4), check: unconfirmed(0)},
 		{name: "written empty is delivered", scrapes: 1,
 			steps: []step{{V2, 1, 204, ""}}, want: delivered(4), check: unconfirmed(4)},
-		{name: "2xx without Written is resent in 1.0, alone", known: learned{V2: true}, scrapes: 3,
+		{name: "2xx without Written is resent in 1.0, alone", known: spool.Learned{V2: true}, scrapes: 3,
 			steps: []step{{V2, 3, 204, "-"}, {V1, 1, 204, "-"}, {V1, 2, 204, "-"}}, want: delivered(12), check: fellBack},
 		{name: "2xx without Written, 2.0 pinned", pin: V2, scrapes: 1,
 			steps: []step{{V2, 1, 200, "-"}}, want: refused(4)},
@@ -173,28 +174,28 @@ func TestCells(t *testing.T) {
 			steps: []step{{V1, 1, 200, "-"}}, want: delivered(4)},
 		{name: "415 is resent in 1.0", scrapes: 1,
 			steps: []step{{V2, 1, 415, "-"}, {V1, 1, 200, "-"}}, want: delivered(4), check: fellBack},
-		{name: "415 to a proven 2.0 is resent in 1.0, alone", known: learned{V2: true}, scrapes: 2,
+		{name: "415 to a proven 2.0 is resent in 1.0, alone", known: spool.Learned{V2: true}, scrapes: 2,
 			steps: []step{{V2, 2, 415, "-"}, {V1, 1, 200, "-"}, {V1, 1, 200, "-"}}, want: delivered(8), check: fellBack},
 		{name: "415 twice", scrapes: 1,
 			steps: []step{{V2, 1, 415, "-"}, {V1, 1, 415, "-"}}, want: refused(4)},
-		{name: "415 to 1.0 is resent in 2.0", known: learned{V1: true, FellBack: time.Now().Unix()}, scrapes: 2,
+		{name: "415 to 1.0 is resent in 2.0", known: spool.Learned{V1: true, FellBack: time.Now().Unix()}, scrapes: 2,
 			steps: []step{{V1, 2, 415, "-"}, {V2, 1, 200, "4"}, {V2, 1, 200, "4"}}, want: delivered(8), check: notFellBack},
-		{name: "415 to 1.0 and then to 2.0", known: learned{V1: true, FellBack: time.Now().Unix()}, scrapes: 1,
+		{name: "415 to 1.0 and then to 2.0", known: spool.Learned{V1: true, FellBack: time.Now().Unix()}, scrapes: 1,
 			steps: []step{{V1, 1, 415, "-"}, {V2, 1, 415, "-"}}, want: refused(4)},
 		{name: "415, 2.0 pinned", pin: V2, scrapes: 1, steps: []step{{V2, 1, 415, "-"}}, want: refused(4)},
 		{name: "415, 1.0 pinned", pin: V1, scrapes: 1, steps: []step{{V1, 1, 415, "-"}}, want: refused(4)},
 		{name: "415 to 2.0, 400 to 1.0", scrapes: 1,
 			steps: []step{{V2, 1, 415, "-"}, {V1, 1, 400, "-"}}, want: refused(4), check: fellBack},
 
-		{name: "400 to 2.0 with Written says how much", known: learned{V2: true}, scrapes: 2,
+		{name: "400 to 2.0 with Written says how much", known: spool.Learned{V2: true}, scrapes: 2,
 			steps: []step{{V2, 2, 400, "5"}}, want: both(5, 3)},
-		{name: "409 likewise", known: learned{V2: true}, scrapes: 2,
+		{name: "409 likewise", known: spool.Learned{V2: true}, scrapes: 2,
 			steps: []step{{V2, 2, 409, "1"}}, want: both(1, 7)},
-		{name: "422 likewise, more written than sent", known: learned{V2: true}, scrapes: 1,
+		{name: "422 likewise, more written than sent", known: spool.Learned{V2: true}, scrapes: 1,
 			steps: []step{{V2, 1, 422, "100"}}, want: delivered(4)},
 		{name: "400 with Written 0", scrapes: 1,
 			steps: []step{{V2, 1, 400, "0"}}, want: refused(4), check: notFellBack},
-		{name: "400 with Written that cannot be read", known: learned{V2: true}, scrapes: 1,
+		{name: "400 with Written that cannot be read", known: spool.Learned{V2: true}, scrapes: 1,
 			steps: []step{{V2, 1, 400, "x"}}, want: refused(4)},
 		{name: "400 with Written proves 2.0", scrapes: 3,
 			steps: []step{{V2, 1, 400, "1"}, {V2, 2, 200, "8"}}, want: both(9, 3)},
@@ -206,55 +207,58 @@ func TestCells(t *testing.T) {
 			steps: []step{{V2, 1, 422, "-"}, {V1, 1, 415, "-"}}, want: refused(4), check: notFellBack},
 		{name: "400 to an unproven 2.0, 503 to 1.0 is asked again", scrapes: 1,
 			steps: []step{{V2, 1, 400, "-"}, {V1, 1, 503, "-"}, {V1, 1, 204, "-"}}, want: delivered(4), check: fellBack},
-		{name: "400 to a proven 2.0 without Written", known: learned{V2: true}, scrapes: 2,
+		{name: "400 to a proven 2.0 without Written", known: spool.Learned{V2: true}, scrapes: 2,
 			steps: []step{{V2, 2, 400, "-"}}, want: refused(8)},
 		{name: "409 to a pinned 2.0 without Written", pin: V2, scrapes: 1,
 			steps: []step{{V2, 1, 409, "-"}}, want: refused(4)},
 
-		{name: "400 to a merged 1.0 request goes scrape by scrape", pin: V1, known: learned{V1: true}, scrapes: 4,
+		{name: "400 to a merged 1.0 request goes scrape by scrape", pin: V1, known: spool.Learned{V1: true}, scrapes: 4,
 			steps: []step{{V1, 4, 400, "-"}, {V1, 1, 200, "-"}, {V1, 1, 400, "-"}, {V1, 1, 200, "-"}, {V1, 1, 200, "-"}}, want: both(12, 4)},
-		{name: "409 likewise", pin: V1, known: learned{V1: true}, scrapes: 2,
+		{name: "409 likewise", pin: V1, known: spool.Learned{V1: true}, scrapes: 2,
 			steps: []step{{V1, 2, 409, "-"}, {V1, 1, 409, "-"}, {V1, 1, 200, "-"}}, want: both(4, 4)},
-		{name: "422 likewise", pin: V1, known: learned{V1: true}, scrapes: 2,
+		{name: "422 likewise", pin: V1, known: spool.Learned{V1: true}, scrapes: 2,
 			steps: []step{{V1, 2, 422, "-"}, {V1, 1, 200, "-"}, {V1, 1, 422, "-"}}, want: both(4, 4)},
-		{name: "after four refusals 2, 4, 8, after an acceptance one", pin: V1, known: learned{V1: true}, scrapes: 24,
+		{name: "after four refusals 2, 4, 8, after an acceptance one", pin: V1, known: spool.Learned{V1: true}, scrapes: 24,
 			steps: []step{{V1, 24, 400, "-"}, {V1, 1, 400, "-"}, {V1, 1, 400, "-"}, {V1, 1, 400, "-"}, {V1, 1, 400, "-"},
 				{V1, 2, 400, "-"}, {V1, 4, 400, "-"}, {V1, 8, 200, "-"}, {V1, 1, 400, "-"}, {V1, 1, 200, "-"},
 				{V1, 1, 200, "-"}, {V1, 1, 200, "-"}, {V1, 1, 200, "-"}, {V1, 1, 200, "-"}}, want: both(13*4, 11*4)},
-		{name: "400 to a single 1.0 scrape", pin: V1, known: learned{V1: true}, scrapes: 1,
+		{name: "400 to a single 1.0 scrape", pin: V1, known: spool.Learned{V1: true}, scrapes: 1,
 			steps: []step{{V1, 1, 400, "-"}}, want: refused(4)},
 
-		{name: "401 drops one scrape, then narrows", known: learned{V2: true}, scrapes: 3,
+		{name: "401 drops one scrape, then narrows", known: spool.Learned{V2: true}, scrapes: 3,
 			steps: []step{{V2, 3, 401, "-"}, {V2, 1, 401, "-"}, {V2, 1, 200, "4"}, {V2, 1, 200, "4"}}, want: both(8, 4)},
-		{name: "404 is a state", known: learned{V2: true}, scrapes: 1,
+		{name: "404 is a state", known: spool.Learned{V2: true}, scrapes: 1,
 			steps: []step{{V2, 1, 404, "-"}}, want: refused(4), state: StateRefusing},
-		{name: "403 and hold", hold: true, known: learned{V2: true}, scrapes: 2,
+		{name: "403 and hold", hold: true, known: spool.Learned{V2: true}, scrapes: 2,
 			steps: []step{{V2, 2, 403, "-"}, {V2, 1, 403, "-"}, {V2, 1, 403, "-"}, {V2, 1, 200, "4"}, {V2, 1, 200, "4"}}, want: delivered(8)},
-		{name: "402 in 1.0", pin: V1, known: learned{V1: true}, scrapes: 2,
+		{name: "402 in 1.0", pin: V1, known: spool.Learned{V1: true}, scrapes: 2,
 			steps: []step{{V1, 2, 402, "-"}, {V1, 1, 200, "-"}, {V1, 1, 200, "-"}}, want: delivered(8)},
-		{name: "407 in 1.0", pin: V1, known: learned{V1: true}, scrapes: 1,
+		{name: "407 in 1.0", pin: V1, known: spool.Learned{V1: true}, scrapes: 1,
 			steps: []step{{V1, 1, 407, "-"}}, want: refused(4), state: StateRefusing},
-		{name: "refusing survives a 503", known: learned{V2: true}, scrapes: 3,
+		{name: "refusing survives a 503", known: spool.Learned{V2: true}, scrapes: 3,
 			steps: []step{{V2, 3, 403, "-"}, {V2, 1, 503, "-"}, {V2, 1, 200, "4"}, {V2, 2, 200, "8"}}, want: delivered(12)},
 
-		{name: "500 is sent again with the same bounds, halved after three", known: learned{V2: true}, scrapes: 4,
-			steps: []step{{V2, 4, 500, "-"}, {V2, 4, 502, "-"}, {V2, 4, 503, "-"}, {V2, 2, 504, "-"}, {V2, 2, 429, "-"}, {V2, 2, 500, "-"},
-				{V2, 1, 200, "4"}, {V2, 2, 200, "8"}, {V2, 1, 200, "4"}}, want: delivered(16)},
-		{name: "408, 421 and 425 are sent again", pin: V1, known: learned{V1: true}, scrapes: 2,
-			steps: []step{{V1, 2, 408, "-"}, {V1, 2, 421, "-"}, {V1, 2, 425, "-"}, {V1, 1, 200, "-"}, {V1, 1, 200, "-"}}, want: delivered(8)},
+		{name: "500 is sent again with the same bounds, after three in turn with halves", known: spool.Learned{V2: true}, scrapes: 4,
+			steps: []step{{V2, 4, 500, "-"}, {V2, 4, 502, "-"}, {V2, 4, 503, "-"}, {V2, 2, 504, "-"}, {V2, 4, 429, "-"}, {V2, 1, 500, "-"}, {V2, 1, 408, "-"},
+				{V2, 1, 200, "4"}, {V2, 3, 200, "12"}}, want: delivered(16)},
+		{name: "and where the rest fails again, size is proven to matter", known: spool.Learned{V2: true}, scrapes: 8,
+			steps: []step{{V2, 8, 504, "-"}, {V2, 8, 504, "-"}, {V2, 8, 504, "-"}, {V2, 4, 504, "-"}, {V2, 8, 504, "-"}, {V2, 2, 200, "8"},
+				{V2, 6, 504, "-"}, {V2, 2, 200, "8"}, {V2, 4, 504, "-"}, {V2, 2, 200, "8"}, {V2, 2, 200, "8"}}, want: delivered(32)},
+		{name: "408, 421 and 425 are sent again", pin: V1, known: spool.Learned{V1: true}, scrapes: 2,
+			steps: []step{{V1, 2, 408, "-"}, {V1, 2, 421, "-"}, {V1, 2, 425, "-"}, {V1, 1, 408, "-"}, {V1, 1, 200, "-"}, {V1, 1, 200, "-"}}, want: delivered(8)},
 		{name: "500 three times to an unproven 2.0 tries 1.0", scrapes: 2,
 			steps: []step{{V2, 1, 500, "-"}, {V2, 1, 500, "-"}, {V2, 1, 500, "-"}, {V1, 1, 204, "-"}, {V1, 1, 204, "-"}}, want: delivered(8), check: fellBack},
 		{name: "and 2.0 again where 1.0 does no better", scrapes: 1,
 			steps: []step{{V2, 1, 500, "-"}, {V2, 1, 500, "-"}, {V2, 1, 500, "-"}, {V1, 1, 500, "-"}, {V2, 1, 500, "-"}, {V2, 1, 204, "4"}}, want: delivered(4), check: notFellBack},
 		{name: "503 never does", scrapes: 1,
 			steps: []step{{V2, 1, 503, "-"}, {V2, 1, 503, "-"}, {V2, 1, 503, "-"}, {V2, 1, 503, "-"}, {V2, 1, 204, "4"}}, want: delivered(4), check: notFellBack},
-		{name: "other 4xx drops all of the request", known: learned{V2: true}, scrapes: 3,
+		{name: "other 4xx drops all of the request", known: spool.Learned{V2: true}, scrapes: 3,
 			steps: []step{{V2, 3, 405, "-"}}, want: refused(12)},
-		{name: "the choice of 1.0 is reconsidered after hours", known: learned{V1: true, FellBack: time.Now().Add(-7 * time.Hour).Unix()}, scrapes: 3,
+		{name: "the choice of 1.0 is reconsidered after hours", known: spool.Learned{V1: true, FellBack: time.Now().Add(-7 * time.Hour).Unix()}, scrapes: 3,
 			steps: []step{{V2, 1, 204, "4"}, {V2, 2, 204, "8"}}, want: delivered(12), check: notFellBack},
-		{name: "and kept when 2.0 is still not understood", known: learned{V1: true, V2: true, FellBack: time.Now().Add(-7 * time.Hour).Unix()}, scrapes: 3,
+		{name: "and kept when 2.0 is still not understood", known: spool.Learned{V1: true, V2: true, FellBack: time.Now().Add(-7 * time.Hour).Unix()}, scrapes: 3,
 			steps: []step{{V2, 1, 204, "-"}, {V1, 3, 204, "-"}}, want: delivered(12), check: fellBack},
-		{name: "a choice of 1.0 made in the future holds", known: learned{V1: true, FellBack: time.Now().Add(7 * time.Hour).Unix()}, scrapes: 3,
+		{name: "a choice of 1.0 made in the future holds", known: spool.Learned{V1: true, FellBack: time.Now().Add(7 * time.Hour).Unix()}, scrapes: 3,
 			steps: []step{{V1, 3, 204, "-"}}, want: delivered(12), check: fellBack},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -270,10 +274,8 @@ func TestCells(t *testing.T) {
 			})
 			q := newQueue(t, 4)
 			o := fast(t, target)
-			o.Protocol, o.HoldOnAuthError, o.Memory = c.pin, c.hold, new(Memory)
-			if err := o.Memory.put(memoryKey(o.URL), c.known); err != nil {
-				t.Fatal(err)
-			}
+			o.Protocol, o.HoldOnAuthError = c.pin, c.hold
+			q.learn(t, c.known)
 			s := sender(t, o, q)
 			q.fill(t, c.scrapes)
 			for range c.steps {
@@ -313,13 +315,13 @@ func unconfirmed(want uint64) func(*testing.T, *Sender) {
 }
 
 func fellBack(t *testing.T, s *Sender) {
-	if l := s.o.Memory.get(s.key); l.FellBack == 0 {
+	if l := s.state.note.Learned; l.FellBack == 0 {
 		t.Errorf("1.0 is not the choice: %+v", l)
 	}
 }
 
 func notFellBack(t *testing.T, s *Sender) {
-	if l := s.o.Memory.get(s.key); l.FellBack != 0 {
+	if l := s.state.note.Learned; l.FellBack != 0 {
 		t.Errorf("1.0 is the choice: %+v", l)
 	}
 }

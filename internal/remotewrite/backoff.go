@@ -10,55 +10,63 @@ import (
 	"time"
 )
 
-// Backoff is an exponential delay between attempts. The zero value of the fields
-// it keeps itself is its start.
-type Backoff struct {
-	// Min is the first delay before it is stretched. No delay, stretch included,
-	// exceeds Max.
-	Min, Max time.Duration
+// Delays bound the waits between attempts, stretch included.
+type Delays struct{ Min, Max time.Duration }
 
-	base time.Duration
-}
+// most is the longest wait when the first of the failures is that long ago: a quarter
+// of it, so that an outage is noticed to be over within a quarter of its length.
+func (d Delays) most(elapsed time.Duration) time.Duration { return min(max(elapsed/4, d.Min), d.Max) }
 
-// Next returns the next delay: the base, stretched at random by up to its own
-// length. The base begins at Min and doubles with each call. random returns a
-// number in [0, 1); nil takes the process's own source.
-func (b *Backoff) Next(random func() float64) time.Duration {
-	switch {
-	case b.base == 0:
-		b.base = b.Min
-	case b.base < b.Max:
-		b.base *= 2
-	}
-	return b.stretched(random)
-}
-
-// Ease is the delay before the next request after one that was accepted by a
-// receiver which had said that it is overloaded: half as long each time, and none
-// once that is below Min. A fleet that began anew with each success would offer
-// such a receiver many times what it can take.
-func (b *Backoff) Ease(random func() float64) time.Duration {
-	if b.base /= 2; b.base < b.Min {
-		b.base = 0
-		return 0
-	}
-	return b.stretched(random)
-}
-
-func (b *Backoff) stretched(random func() float64) time.Duration {
+// shortened takes up to a half off a wait at random, since a fleet that met an outage
+// together would else come back in step. random returns a number in [0, 1); nil takes the
+// process's own source.
+func shortened(most time.Duration, random func() float64) time.Duration {
 	if random == nil {
 		random = rand.Float64
 	}
-	// At the cap the stretch goes downwards: a fleet that met an outage together
-	// would else come back in step, every Max.
-	b.base = min(b.base, b.Max)
-	low := min(b.base, max(b.Max/2, b.Min))
-	span := min(b.base, b.Max-low)
-	return low + time.Duration(random()*float64(span))
+	return most/2 + time.Duration(random()*float64(most-most/2))
 }
 
-// Reset starts over, after a final answer.
-func (b *Backoff) Reset() { b.base = 0 }
+// Backoff is since when an endpoint fails. It is a value; the zero value is its start.
+type Backoff struct {
+	// since is when the first of the failures in a row was, zero for none.
+	since time.Time
+	// level is the wait that has built up against a receiver that says 429, 0 for none. It
+	// doubles with each and outlives acceptances, each of which halves it; until it is
+	// gone, since is when that began.
+	level time.Duration
+}
+
+// Failed is what follows from a failure at that time, with 429 or not, and how long to
+// wait before the next attempt.
+func (b Backoff) Failed(d Delays, now time.Time, overloaded bool, random func() float64) (Backoff, time.Duration) {
+	if b.since.IsZero() || b.level > 0 && !overloaded {
+		b = Backoff{since: now}
+	}
+	most := d.most(now.Sub(b.since))
+	if overloaded {
+		if b.level > 0 {
+			most = min(2*b.level, most)
+		}
+		b.level = most
+	}
+	return b, shortened(most, random)
+}
+
+// Accepted is what follows from an acceptance, and how long to wait before more is sent
+// to a receiver which had said that it is overloaded: half as long each time, and not
+// at all once that is below Min. A fleet that began anew with each success would offer
+// such a receiver many times what it can take. A request that was narrowed eases nothing:
+// what is found out by its acceptance is whether the whole is too large, and at once.
+func (b Backoff) Accepted(d Delays, narrowed bool, random func() float64) (Backoff, time.Duration) {
+	if narrowed && b.level > 0 {
+		return b, 0
+	}
+	if b.level /= 2; b.level < d.Min {
+		return Backoff{}, 0
+	}
+	return b, 2 * shortened(b.level, random)
+}
 
 // Pace is how long n samples take at a rate in samples a second; 0 without one.
 func Pace(n int, rate float64) time.Duration {

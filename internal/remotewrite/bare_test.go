@@ -44,7 +44,7 @@ func (q *queue) fillWithExemplars(t *testing.T, n int) {
 		sc.Series, sc.Values = append(sc.Series, s), append(sc.Values, 1)
 		q.served = append(q.served, point{s.Labels.String(), q.time, 1})
 	}
-	if _, err := q.Append(sc); err != nil && !errors.Is(err, spool.ErrNotDurable) {
+	if _, err := q.Append(t.Context(), sc); err != nil && !errors.Is(err, spool.ErrNotDurable) {
 		t.Fatal(err)
 	}
 }
@@ -79,8 +79,8 @@ func TestExemplarsSpoilNothing(t *testing.T) {
 				if pin || c.proto == V1 {
 					o.Protocol = c.proto
 				}
+				q.learn(t, spool.Learned{V1: c.proto == V1, V2: c.proto == V2})
 				s := sender(t, o, q)
-				s.learned.V1, s.learned.V2 = c.proto == V1, c.proto == V2
 				for range 2 {
 					q.fillWithExemplars(t, 3)
 					before := len(rc.requests())

@@ -15,15 +15,16 @@ import (
 // most of them stand still.
 func BenchmarkEncode(b *testing.B) {
 	for _, scrapes := range []int{1, 4, 24} {
+		reg := series.NewRegistry()
 		var batch series.Batch
 		for i := range scrapes {
 			batch.Times = append(batch.Times, 1_767_000_000_000+int64(i)*15_000)
 		}
 		for i := range 400 {
-			row := series.Row{Series: &series.Series{
+			row := series.Row{Series: reg.Number(&series.Series{
 				Labels: labels.FromStrings("__name__", fmt.Sprintf("engine_daemon_metric_%d_bucket", i/12), "action", "start", "instance", "host.example", "job", "docker", "le", fmt.Sprint(i%12)),
 				Type:   "histogram", Help: fmt.Sprintf("What metric %d says.", i/12),
-			}}
+			})}
 			for k, at := range batch.Times {
 				v := float64(i / 3)
 				if i%12 == 0 {

@@ -349,7 +349,7 @@ func TestRunEnds(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if !s.cursor.Position().Before(s.resent) {
+	if !s.cursor.Position().Before(s.state.note.Barrier) || !s.state.note.AnswerLost {
 		t.Error("the request in flight is forgotten")
 	}
 	if tally := q.c.Tally(); tally.Sum() != 0 {

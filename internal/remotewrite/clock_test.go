@@ -190,11 +190,11 @@ func TestClockSetBack(t *testing.T) {
 		s.step(t.Context())
 		// What is in the request does not change, its distance to the clock does.
 		s.req.newest = time.Now().Add(maxAhead).UnixMilli()
+		stale := s.req.newest
 		s.step(t.Context())
-		if len(v.all) != 1 || s.req != nil {
-			t.Errorf("%d requests were sent, %v is to be sent again", len(v.all), s.req)
+		if s.req.newest == stale {
+			t.Error("the request is as it was")
 		}
-		s.step(t.Context())
 		q.complete(t, &v.receiver, nil)
 		q.balanced(t)
 	})
@@ -255,25 +255,33 @@ func TestFlushIsBounded(t *testing.T) {
 	})
 }
 
-// TestBackoff: delays grow from Min, are stretched by no more than their own
-// length, and never exceed Max.
+// TestBackoff: no wait is longer than Max, nor than the larger of Min and a quarter of
+// the time since the first failure; an acceptance ends that.
 func TestBackoff(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		low := time.Duration(rapid.Int64Range(1, int64(time.Hour)).Draw(t, "min"))
-		high := low + time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "more"))
-		b := Backoff{Min: low, Max: high}
-		base := low
-		for range 40 {
+		low := time.Duration(rapid.Int64Range(2, int64(time.Hour)).Draw(t, "min"))
+		d := Delays{low, low + time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "more"))}
+		var b Backoff
+		now := time.Unix(1_800_000_000, 0)
+		first, busy := now, false
+		var wait time.Duration
+		for range 60 {
 			r := rapid.Float64Range(0, 0.9999).Draw(t, "random")
-			d := b.Next(func() float64 { return r })
-			if d > high || d < min(base, max(high/2, low)) || d > 2*base {
-				t.Fatalf("min %s, max %s, base %s: %s", low, high, base, d)
+			overloaded := rapid.Bool().Draw(t, "429")
+			b, wait = b.Failed(d, now, overloaded, func() float64 { return r })
+			if busy && !overloaded {
+				first = now // one thing is over and another begins
 			}
-			base = min(2*base, high)
+			busy = overloaded
+			most := min(max(now.Sub(first)/4, d.Min), d.Max)
+			if wait > most || wait < d.Min/2 || !overloaded && wait < most/2 {
+				t.Fatalf("min %s, max %s, %s after the first failure: %s", d.Min, d.Max, now.Sub(first), wait)
+			}
+			now = now.Add(wait + time.Duration(rapid.Int64Range(0, int64(time.Minute)).Draw(t, "attempt")))
 		}
-		b.Reset()
-		if d := b.Next(func() float64 { return 0 }); d != low {
-			t.Fatalf("after a reset %s, want %s", d, low)
+		b, _ = b.Failed(d, now, false, nil)
+		if b, wait = b.Accepted(d, false, nil); wait != 0 || b != (Backoff{}) {
+			t.Fatalf("after an acceptance %+v, and a wait of %s", b, wait)
 		}
 	})
 }

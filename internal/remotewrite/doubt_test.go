@@ -35,7 +35,7 @@ func TestEndAmongResent(t *testing.T) {
 			})
 			q := newQueue(t, 4)
 			o := fast(t, r.URL+"/write")
-			o.Protocol, o.Memory = V1, new(Memory)
+			o.Protocol = V1
 			s := sender(t, o, q)
 			q.fill(t, 1)
 			drainAll(t, s, q, 2) // 1.0 is proven: what follows is merged

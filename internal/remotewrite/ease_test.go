@@ -9,36 +9,51 @@ import (
 	"pgregory.net/rapid"
 )
 
-// An overloaded receiver's first acceptance does not open the floodgates: the
-// delays go back the way they came.
-func TestEaseUndoesNext(t *testing.T) {
+// An overloaded receiver's first acceptance does not open the floodgates: the waits go back
+// the way they came, halved with each; a 429 in between goes on from there, and never
+// beyond a quarter of the time since the first of all. A narrowed request changes nothing.
+func TestEaseUndoesFailures(t *testing.T) {
+	d := Delays{500 * time.Millisecond, time.Minute}
 	rapid.Check(t, func(t *rapid.T) {
 		random := func() float64 { return rapid.Float64Range(0, 0.999).Draw(t, "random") }
-		b := Backoff{Min: 500 * time.Millisecond, Max: time.Minute}
-		n := rapid.IntRange(0, 20).Draw(t, "failures")
-		for range n {
-			if d := b.Next(random); d < b.Min || d > b.Max {
-				t.Fatalf("a delay of %s", d)
-			}
+		now := time.Unix(1_800_000_000, 0)
+		first := now
+		var b Backoff
+		var wait time.Duration
+		for range rapid.IntRange(1, 60).Draw(t, "failures") {
+			b, wait = b.Failed(d, now, true, random)
+			now = now.Add(wait)
 		}
-		steps := 0
-		for ; ; steps++ {
-			d := b.Ease(random)
-			if d == 0 {
+		level := b.level
+		if level < d.Min || level > d.most(now.Sub(first)) {
+			t.Fatalf("%s have built up in %s", level, now.Sub(first))
+		}
+		if same, wait := b.Accepted(d, true, random); same != b || wait != 0 {
+			t.Fatalf("a narrowed request: %+v after %+v, waits %s", same, b, wait)
+		}
+		for n := 0; ; n++ {
+			level /= 2
+			if b, wait = b.Accepted(d, false, random); wait == 0 {
 				break
 			}
-			if d < b.Min || d > b.Max {
-				t.Fatalf("eased to %s", d)
+			if wait < level-1 || wait > 2*level {
+				t.Fatalf("%s are left: waits %s", level, wait)
 			}
-			if steps > 10 {
-				t.Fatal("never back to no delay")
+			if n > 10 {
+				t.Fatal("never back to no wait")
+			}
+			if _, more := b.Failed(d, now, true, random); more > min(2*level, d.most(now.Sub(first))) {
+				t.Fatalf("a 429 while it eases off: waits %s", more)
+			}
+			if _, other := b.Failed(d, now, false, random); other > d.Min {
+				t.Fatalf("another failure while it eases off: waits %s", other)
 			}
 		}
-		if n > 0 && n <= 7 && steps != n-1 {
-			t.Errorf("%d failures took %d accepted requests to be forgotten", n, steps)
+		if level >= d.Min {
+			t.Errorf("no wait with %s left", level)
 		}
-		if d := b.Next(random); d < b.Min || d > 2*b.Min {
-			t.Errorf("after easing off the first delay is %s", d)
+		if b != (Backoff{}) {
+			t.Errorf("something is left: %+v", b)
 		}
 	})
 }

@@ -33,7 +33,6 @@ type request struct {
 	newest    int64 // the latest timestamp in it
 	attempted bool  // sent before, with these very bounds
 	all       bool  // nothing waited behind it when it was made
-	unsent    bool  // an attempt was made, but no connection
 
 	// dropped says what became of the samples between from and to that are not in
 	// the request. Delivered is zero.
@@ -49,89 +48,74 @@ type encoder struct {
 	relabel []*relabel.Config
 	omit    Omit
 	bare    bool // this request goes without exemplars
-	table   *table
 
-	request uint32 // number of the request in work
-	raw     []byte // the request, in 2.0 behind some room
-	head    int    // that room, for the symbols
-	whole   []byte // the request, in raw
-	body    []byte
+	// places are indexed by the series' numbers.
+	places []place
+	// request is the number of the request in work; all below is of that one, but
+	// for families.
+	request uint32
 	lines   []*line
 	next    []int32 // row that follows in the same line, -1 for none
-	fams    []*family
+	// changed leads to the lines of the label sets that are not sent as they came.
+	changed map[labels.Labels]int32
+	merged  series.Row // scratch memory for a line of several rows
 
-	samples []series.Sample
-	hists   []series.HistogramAt
-	exs     []series.Exemplar
+	symbols  symbols            // 2.0
+	families map[string]*family // 1.0
+	fams     []*family          // whose metadata is in the request
+
+	raw  []byte // the request, in 2.0 behind some room
+	head int    // that room, for the symbols
+	body []byte
 }
 
-func newEncoder(r []*relabel.Config) *encoder { return &encoder{relabel: r} }
+func newEncoder(r []*relabel.Config) *encoder {
+	return &encoder{
+		relabel: r, changed: map[labels.Labels]int32{},
+		symbols: symbols{refs: map[string]uint32{}}, families: map[string]*family{},
+	}
+}
 
 // encode writes the batch as a request of that protocol into r. now, in
 // milliseconds, decides which of 1.0's metadata is due.
 func (e *encoder) encode(r *request, b *series.Batch, p Protocol, now int64) {
-	if e.table == nil || e.table.proto != p {
-		e.table = newTable(p, e.relabel)
-		e.table.omit = e.omit
-	}
 	e.request++
-	e.table.turn()
 	*r = request{proto: p, from: b.From, to: b.To, scrapes: len(b.Times)}
-	r.dropped.Lost[series.Unreadable] = b.Unreadable
+	r.dropped.Lost = b.Lost
 	if n := len(b.Times); n > 0 {
 		r.newest = slices.Max(b.Times)
 	}
 	e.fams = e.fams[:0]
 	e.arrange(r, b)
 	if r.scrapes >= orderedFrom {
-		slices.SortFunc(e.lines, func(x, y *line) int { return cmp.Compare(lastBits(b, x), lastBits(b, y)) })
+		for _, l := range e.lines {
+			l.value = lastBits(&b.Rows[l.last])
+		}
+		slices.SortFunc(e.lines, func(x, y *line) int { return cmp.Compare(x.value, y.value) })
 	}
+	var raw []byte
 	if p == V1 {
-		e.encodeV1(r, b, now)
+		raw = e.encodeV1(r, b, now)
 	} else {
-		e.encodeV2(r, b)
+		raw = e.encodeV2(r, b)
 	}
-	e.body = compress(e.body, e.whole)
-	r.body, r.raw = e.body, len(e.whole)
+	e.body = compress(e.body, raw)
+	r.body, r.raw = e.body, len(raw)
 }
 
-// lastBits are those of the last value of a line.
-func lastBits(b *series.Batch, l *line) uint64 {
-	s := b.Rows[l.last].Samples
-	if len(s) == 0 {
+// lastBits are those of the last value of a row.
+func lastBits(r *series.Row) uint64 {
+	if len(r.Samples) == 0 {
 		return 0
 	}
-	return math.Float64bits(s[len(s)-1].V)
-}
-
-// arrange finds the lines of the batch, in order, and the rows of each.
-func (e *encoder) arrange(r *request, b *series.Batch) {
-	clear(e.lines)
-	e.lines = e.lines[:0]
-	e.next = slices.Grow(e.next[:0], len(b.Rows))[:len(b.Rows)]
-	for i := range b.Rows {
-		row := &b.Rows[i]
-		l := e.table.lookup(row.Series)
-		if l.drop {
-			r.dropped.Lost[l.loss] += uint64(len(row.Samples) + len(row.Histograms))
-			continue
-		}
-		e.next[i] = -1
-		if l.request != e.request {
-			l.request, l.first, l.last = e.request, int32(i), int32(i)
-			e.lines = append(e.lines, l)
-		} else {
-			e.next[l.last] = int32(i)
-			l.last = int32(i)
-		}
-	}
+	return math.Float64bits(r.Samples[len(r.Samples)-1].V)
 }
 
 // gather returns all that is to be sent of a line. Rows of one line are merged by
 // time; where two of them have a sample at the same time one is kept, rather one
 // that does not end the series, and the other is counted: sent together, the
-// receiver would lose one of them without a word. Exemplars are those of one series:
-// together, those of two would come out of order.
+// receiver would lose one of them without a word. Exemplars are those of one label
+// set: together, those of two would come out of order.
 func (e *encoder) gather(r *request, b *series.Batch, l *line) ([]series.Sample, []series.HistogramAt, []series.Exemplar) {
 	head := &b.Rows[l.first]
 	bare := e.bare || e.omit.Exemplars
@@ -141,12 +125,13 @@ func (e *encoder) gather(r *request, b *series.Batch, l *line) ([]series.Sample,
 		}
 		return head.Samples, nil, head.Exemplars
 	}
-	e.samples, e.hists, e.exs = e.samples[:0], e.hists[:0], e.exs[:0]
+	m := &e.merged
+	m.Samples, m.Histograms, m.Exemplars = m.Samples[:0], m.Histograms[:0], m.Exemplars[:0]
 	for i := l.first; i >= 0; i = e.next[i] {
 		row := &b.Rows[i]
-		e.samples = append(e.samples, row.Samples...)
-		if !bare && len(row.Exemplars) > 0 && labels.Equal(row.Series.Labels, head.Series.Labels) {
-			e.exs = append(e.exs, row.Exemplars...)
+		m.Samples = append(m.Samples, row.Samples...)
+		if !bare && row.Series.Line == head.Series.Line {
+			m.Exemplars = append(m.Exemplars, row.Exemplars...)
 		}
 		for _, h := range row.Histograms {
 			if e.omit.NativeHistograms {
@@ -157,16 +142,16 @@ func (e *encoder) gather(r *request, b *series.Batch, l *line) ([]series.Sample,
 				r.dropped.Lost[series.Unsupported]++
 				continue
 			}
-			e.hists = append(e.hists, h)
+			m.Histograms = append(m.Histograms, h)
 		}
 	}
 	loss := series.Relabelled
 	if len(e.relabel) == 0 {
 		loss = series.Unsupported
 	}
-	slices.SortStableFunc(e.samples, func(a, b series.Sample) int { return cmp.Compare(a.T, b.T) })
-	kept := e.samples[:0]
-	for _, s := range e.samples {
+	slices.SortStableFunc(m.Samples, func(a, b series.Sample) int { return cmp.Compare(a.T, b.T) })
+	kept := m.Samples[:0]
+	for _, s := range m.Samples {
 		if n := len(kept); n > 0 && kept[n-1].T == s.T {
 			r.dropped.Lost[loss]++
 			if value.IsStaleNaN(kept[n-1].V) {
@@ -176,12 +161,12 @@ func (e *encoder) gather(r *request, b *series.Batch, l *line) ([]series.Sample,
 		}
 		kept = append(kept, s)
 	}
-	e.samples = kept
-	slices.SortStableFunc(e.hists, func(a, b series.HistogramAt) int { return cmp.Compare(a.T, b.T) })
-	n := len(e.hists)
-	e.hists = slices.CompactFunc(e.hists, func(a, b series.HistogramAt) bool { return a.T == b.T })
-	r.dropped.Lost[loss] += uint64(n - len(e.hists))
-	return e.samples, e.hists, e.exs
+	m.Samples = kept
+	slices.SortStableFunc(m.Histograms, func(a, b series.HistogramAt) int { return cmp.Compare(a.T, b.T) })
+	n := len(m.Histograms)
+	m.Histograms = slices.CompactFunc(m.Histograms, func(a, b series.HistogramAt) bool { return a.T == b.T })
+	r.dropped.Lost[loss] += uint64(n - len(m.Histograms))
+	return m.Samples, m.Histograms, m.Exemplars
 }
 
 // run cuts off the part of a line that can stand in one TimeSeries: a TimeSeries
@@ -210,12 +195,4 @@ func exemplarTime(x series.Exemplar, fallback int64) int64 {
 		return x.Ts
 	}
 	return fallback
-}
-
-// accepted notes that the receiver has the metadata of the last request.
-func (e *encoder) accepted(now int64) {
-	for _, f := range e.fams {
-		f.sent = now
-	}
-	e.fams = e.fams[:0]
 }

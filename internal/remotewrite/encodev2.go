@@ -3,10 +3,8 @@
 package remotewrite
 
 import (
-	"encoding/binary"
 	"slices"
 
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 
@@ -26,14 +24,11 @@ const (
 	tagMetadataUnit = 4 << 3
 )
 
-func metricTypeV2(t model.MetricType) byte { return byte(writev2.FromMetadataType(t)) }
-
-// encodeV2 writes the lines of the batch as a 2.0 request into e.whole. Type, help
-// and unit stand with each series in each request: a receiver may make labels of
-// them, and takes their absence for a change.
-func (e *encoder) encodeV2(r *request, b *series.Batch) {
-	y := &e.table.symbols
-	y.begin(e.request)
+// encodeV2 writes the lines of the batch as a 2.0 request. Type, help and unit stand
+// with each series in each request: a receiver may make labels of them, and takes
+// their absence for a change.
+func (e *encoder) encodeV2(r *request, b *series.Batch) []byte {
+	e.symbols.begin()
 	// The symbols are known when all series are written, and stand in front of them:
 	// in the room that is left, which is what they took last time and a little more.
 	e.raw = slices.Grow(e.raw[:0], e.head)[:e.head]
@@ -42,27 +37,30 @@ func (e *encoder) encodeV2(r *request, b *series.Batch) {
 		r.samples += len(s) + len(h)
 		for len(s)+len(h) > 0 {
 			ns, nh := run(s, h)
-			e.appendSeriesV2(l, s[:ns], h[:nh], x)
+			e.appendSeriesV2(l, b.Rows[l.newest].Series, s[:ns], h[:nh], x)
 			r.exemplars += len(x)
 			s, h, x = s[ns:], h[nh:], nil
 		}
 	}
-	if more := y.size - e.head; more > 0 {
+	size := e.symbols.size()
+	if more := size - e.head; more > 0 {
 		e.raw = slices.Insert(e.raw, 0, make([]byte, more)...)
 		e.head += more
 	}
-	e.whole = e.raw[e.head-y.size:]
-	y.append(e.whole[:0])
-	e.head = y.size + y.size/32
+	whole := e.raw[e.head-size:]
+	e.symbols.append(whole[:0])
+	e.head = size + size/32
+	return whole
 }
 
-func (e *encoder) appendSeriesV2(l *line, s []series.Sample, h []series.HistogramAt, x []series.Exemplar) {
-	y := &e.table.symbols
+// appendSeriesV2 writes one TimeSeries, with the metadata of m.
+func (e *encoder) appendSeriesV2(l *line, m *series.Series, s []series.Sample, h []series.HistogramAt, x []series.Exemplar) {
+	y := &e.symbols
 	dst, start, room := openFrame(e.raw, tagTimeSeriesV2, 32+18*len(s)+64*len(h))
 
 	dst = append(dst, tagLabelRefs, 0)
 	refs := len(dst)
-	dst = y.appendRefs(dst, l.names)
+	dst = y.appendRefs(dst, l.labels)
 	dst = closeFrame(dst, refs-1, 1)
 
 	dst = appendSamples(dst, s, true)
@@ -78,24 +76,12 @@ func (e *encoder) appendSeriesV2(l *line, s []series.Sample, h []series.Histogra
 	for i := range x {
 		m := writev2.Exemplar{Value: x[i].Value, Timestamp: exemplarTime(x[i], last)}
 		x[i].Labels.Range(func(p labels.Label) {
-			m.LabelsRefs = append(m.LabelsRefs, y.passingRef(p.Name), y.passingRef(p.Value))
+			m.LabelsRefs = append(m.LabelsRefs, y.ref(p.Name), y.ref(p.Value))
 		})
 		dst = appendMessage(dst, tagExemplarsV2, &m)
 	}
-
-	if l.typ != 0 || l.help != 0 || l.unit != 0 {
-		dst = append(dst, tagMetadata, 0)
-		meta := len(dst)
-		if l.typ != 0 {
-			dst = append(dst, tagMetadataType, l.typ)
-		}
-		if l.help != 0 {
-			dst = binary.AppendUvarint(append(dst, tagMetadataHelp), uint64(y.ref(l.help)))
-		}
-		if l.unit != 0 {
-			dst = binary.AppendUvarint(append(dst, tagMetadataUnit), uint64(y.ref(l.unit)))
-		}
-		dst[meta-1] = byte(len(dst) - meta)
+	if !e.omit.Metadata {
+		dst = y.appendMetadata(dst, m)
 	}
 	e.raw = closeFrame(dst, start, room)
 }

@@ -35,7 +35,7 @@ func TestSameExemplars(t *testing.T) {
 			defer target.Close()
 			stamps := []int64{h.at - 2_000, h.at - 1_000}
 			for process := range 2 {
-				s, err := scrape.New(scrape.Options{Target: target.URL, Job: "docker", Instance: "a", Log: silent(), Resumed: h.spool.Begun()})
+				s, err := scrape.New(scrape.Options{Target: target.URL, Job: "docker", Instance: "a", Log: silent(), Series: hostNumbers, Resumed: h.spool.Begun()})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -46,7 +46,7 @@ func TestSameExemplars(t *testing.T) {
 						stamps[process] = h.at - 500
 					}
 					body = nativeWithExemplars(t, stamps)
-					sc, err := s.Scrape(t.Context(), time.UnixMilli(h.at))
+					sc, err := s.Scrape(t.Context(), time.UnixMilli(h.at), nil)
 					if err != nil {
 						t.Fatal(err)
 					}

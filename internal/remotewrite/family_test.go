@@ -58,7 +58,7 @@ func TestFamilies(t *testing.T) {
 				io.WriteString(w, body)
 			}))
 			defer target.Close()
-			s, err := scrape.New(scrape.Options{Target: target.URL, Job: "docker", Instance: "a", Log: silent()})
+			s, err := scrape.New(scrape.Options{Target: target.URL, Job: "docker", Instance: "a", Log: silent(), Series: hostNumbers})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -66,7 +66,7 @@ func TestFamilies(t *testing.T) {
 			for _, restart := range []bool{false, true} {
 				prom := prometheus(t, promtest.Options{})
 				h := newHost(t, prom.WriteURL(), remotewrite.V1)
-				sc, err := s.Scrape(t.Context(), time.UnixMilli(h.at))
+				sc, err := s.Scrape(t.Context(), time.UnixMilli(h.at), nil)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -72,12 +72,12 @@ func scraped(t *testing.T, name string, at time.Time) *series.Scrape {
 		w.Write(body)
 	}))
 	defer target.Close()
-	s, err := scrape.New(scrape.Options{Target: target.URL, Job: "docker", Instance: "host.example", Log: silent()})
+	s, err := scrape.New(scrape.Options{Target: target.URL, Job: "docker", Instance: "host.example", Log: silent(), Series: hostNumbers})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
-	sc, err := s.Scrape(t.Context(), at)
+	t.Cleanup(s.Close) // the scrape is its own until then
+	sc, err := s.Scrape(t.Context(), at, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,12 +113,13 @@ func sent(t *testing.T, sc *series.Scrape, p remotewrite.Protocol) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, _ := spool.Open(os.DevNull+"/none", spool.Options{Log: silent(), RingBytes: 64 << 20})
+	q, _ := spool.Open(os.DevNull+"/none", spool.Options{Log: silent(), Series: hostNumbers, RingBytes: 64 << 20})
 	c, err := q.Claim([]spool.Endpoint{{Name: "golden", URL: receiver.URL}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := q.Append(sc); err != nil && !errors.Is(err, spool.ErrNotDurable) {
+	numbered(sc)
+	if _, err := q.Append(t.Context(), sc); err != nil && !errors.Is(err, spool.ErrNotDurable) {
 		t.Fatal(err)
 	}
 	s, err := remotewrite.New(remotewrite.Options{Name: "golden", URL: u, Protocol: p, Log: silent()}, c[0])

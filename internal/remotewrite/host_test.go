@@ -27,7 +27,6 @@ type host struct {
 	proto  remotewrite.Protocol
 	spool  *spool.Spool
 	cursor *spool.Cursor
-	memory *remotewrite.Memory
 	last   *remotewrite.Sender
 	omit   remotewrite.Omit
 
@@ -37,7 +36,7 @@ type host struct {
 
 func newHost(t *testing.T, target string, p remotewrite.Protocol) *host {
 	h := &host{
-		t: t, dir: t.TempDir(), url: target, proto: p, memory: new(remotewrite.Memory),
+		t: t, dir: t.TempDir(), url: target, proto: p,
 		served: map[string][]promtest.Sample{}, at: time.Now().Add(-30 * time.Minute).Truncate(time.Second).UnixMilli(),
 	}
 	h.open()
@@ -48,7 +47,7 @@ func newHost(t *testing.T, target string, p remotewrite.Protocol) *host {
 func (h *host) open() {
 	h.t.Helper()
 	var err error
-	if h.spool, err = spool.Open(h.dir, spool.Options{Log: silent()}); err != nil {
+	if h.spool, err = spool.Open(h.dir, spool.Options{Log: silent(), Series: hostNumbers}); err != nil {
 		h.t.Fatal(err)
 	}
 	c, err := h.spool.Claim([]spool.Endpoint{{Name: "prometheus", URL: h.url}})
@@ -69,7 +68,8 @@ func (h *host) reopen() {
 
 func (h *host) append(sc *series.Scrape) {
 	h.t.Helper()
-	if _, err := h.spool.Append(sc); err != nil {
+	numbered(sc)
+	if _, err := h.spool.Append(h.t.Context(), sc); err != nil {
 		h.t.Fatal(err)
 	}
 	for i, s := range sc.Series {
@@ -79,6 +79,18 @@ func (h *host) append(sc *series.Scrape) {
 	for _, x := range sc.Histograms {
 		k := x.Series.Labels.String()
 		h.served[k] = append(h.served[k], promtest.Sample{T: sc.Time, H: x.Int, FH: x.Float})
+	}
+}
+
+var hostNumbers = series.NewRegistry()
+
+// numbered holds the series of a scrape.
+func numbered(sc *series.Scrape) {
+	for i, s := range sc.Series {
+		sc.Series[i] = hostNumbers.Number(s)
+	}
+	for i := range sc.Histograms {
+		sc.Histograms[i].Series = hostNumbers.Number(sc.Histograms[i].Series)
 	}
 }
 
@@ -114,7 +126,7 @@ func (h *host) options() remotewrite.Options {
 		h.t.Fatal(err)
 	}
 	return remotewrite.Options{
-		Name: "prometheus", URL: u, Protocol: h.proto, Memory: h.memory, Log: silent(),
+		Name: "prometheus", URL: u, Protocol: h.proto, Log: silent(),
 		Timeout: 10 * time.Second, MinBackoff: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond,
 		Omit: h.omit,
 	}

@@ -5,10 +5,13 @@ package remotewrite
 import (
 	"fmt"
 	"math"
+	"strings"
 	"testing"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/relabel"
 	"github.com/prometheus/prometheus/model/value"
@@ -79,27 +82,97 @@ func TestRelabel(t *testing.T) {
 	}
 }
 
-// TestTableForgets keeps what is cached within bounds while series come and go.
-func TestTableForgets(t *testing.T) {
+// TestEncoderForgets keeps what the encoder knows within what is in use at a time,
+// while hundreds of thousands of series come and go, and families and exemplars with them; and
+// mixes none up with the one that had its place before.
+func TestEncoderForgets(t *testing.T) {
+	const width, requests = 1000, 200
 	for _, p := range []Protocol{V2, V1} {
+		reg := series.NewRegistry()
 		e := newEncoder(nil)
-		most := 0
-		for i := range 40 * sweepEvery {
-			b := &series.Batch{Times: []int64{1}}
-			for k := range 20 {
+		before := make([]*series.Series, 0, width)
+		for i := range requests {
+			now := int64(i) * 15_000
+			b := &series.Batch{Times: []int64{now}, Samples: width}
+			for k := range width {
+				s := reg.Number(&series.Series{Labels: labels.FromStrings("__name__", fmt.Sprintf("m_%d_%d", i, k)), Help: fmt.Sprint(i)})
 				b.Rows = append(b.Rows, series.Row{
-					Series:  &series.Series{Labels: labels.FromStrings("__name__", fmt.Sprintf("m_%d_%d", i, k)), Help: fmt.Sprint(i)},
-					Samples: []series.Sample{{T: 1, V: 1}}})
+					Series: s, Samples: []series.Sample{{T: now, V: 1}}, Exemplars: []series.Exemplar{{Exemplar: exemplar.Exemplar{
+						Labels: labels.FromStrings("trace", s.Labels.Get("__name__")), Ts: now, HasTs: true}}}})
 			}
-			b.Samples = 20
 			var r request
-			e.encode(&r, b, p, 1)
-			e.accepted(1)
-			most = max(most, len(e.table.known), len(e.table.lines), len(e.table.fams))
+			e.encode(&r, b, p, now)
+			e.accepted(now)
+			reg.Release(before)
+			before = before[:0]
+			for _, row := range b.Rows {
+				before = append(before, row.Series)
+			}
+			if i%100 != 99 {
+				continue
+			}
+			g, err := decode(map[Protocol]string{V1: "application/x-protobuf"}[p], r.body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for k, pt := range g.Points {
+				if want := before[k].Labels.String(); pt.Series != want {
+					t.Fatalf("%s: sample %d of request %d is of %s, want %s", p, k, i, pt.Series, want)
+				}
+			}
+			// Two scrapes of them are held at a time; families for nine minutes.
+			held, told := 3*width, width*int(metadataEvery/(15*time.Second)+2)
+			if n := len(e.places); n > held {
+				t.Errorf("%s: %d places, want at most %d", p, n, held)
+			}
+			if n := len(e.symbols.refs) + len(e.changed) + len(e.symbols.texts); n > 2*held {
+				t.Errorf("%s: %d symbols, want at most %d", p, n, 2*held)
+			}
+			if n := len(e.families); n > told {
+				t.Errorf("%s: %d families, want at most %d", p, n, told)
+			}
 		}
-		// Twice what one sweep covers, and what it covers itself.
-		if limit := 4 * 20 * sweepEvery; most > limit {
-			t.Errorf("%s: %d entries were kept, want at most %d", p, most, limit)
+	}
+}
+
+// TestUnacceptedFamilies: while nothing is accepted families do not pile up either.
+func TestUnacceptedFamilies(t *testing.T) {
+	e := newEncoder(nil)
+	for i := range 10 * manyFamilies {
+		var r request
+		e.encode(&r, batch([]int64{1}, series.Row{
+			Series: &series.Series{Labels: labels.FromStrings("__name__", fmt.Sprint("unaccepted_", i))}, Samples: []series.Sample{{T: 1, V: 1}}}), V1, 1)
+	}
+	if n := len(e.families); n > manyFamilies+1 {
+		t.Errorf("%d families are kept", n)
+	}
+}
+
+// TestPlaceOfAnother: a series whose place another one got is sent as what it is, also
+// where both stand in one batch, and over the other protocol.
+func TestPlaceOfAnother(t *testing.T) {
+	reg := series.NewRegistry()
+	row := func(name string, at int64) series.Row {
+		return series.Row{Series: reg.Number(&series.Series{Labels: labels.FromStrings("__name__", name)}), Samples: []series.Sample{{T: at, V: 1}}}
+	}
+	gone := row("gone.1", 1)
+	reg.Release([]*series.Series{gone.Series})
+	come := row("come.1", 2)
+	if gone.Series.Ref.Index() != come.Series.Ref.Index() || gone.Series.Ref == come.Series.Ref {
+		t.Fatalf("numbers %x and %x", gone.Series.Ref, come.Series.Ref)
+	}
+	e := newEncoder(nil)
+	for _, p := range []Protocol{V2, V1, V2} {
+		want := map[Protocol][]point{
+			V2: {{`{__name__="gone.1"}`, 1, 1}, {`{__name__="come.1"}`, 2, 1}},
+			V1: {{`{__name__="gone_1"}`, 1, 1}, {`{__name__="come_1"}`, 2, 1}},
+		}[p]
+		_, g := encoded(t, e, &series.Batch{Times: []int64{1, 2}, Rows: []series.Row{gone, come}, Samples: 2}, p)
+		for i := range g.Points {
+			g.Points[i].Series = strings.ReplaceAll(g.Points[i].Series, `{"`, `{__name__="`)
+		}
+		if d := gocmp.Diff(want, g.Points); d != "" {
+			t.Errorf("%s: %s", p, d)
 		}
 	}
 }
@@ -139,7 +212,8 @@ func TestNoAllocations(t *testing.T) {
 			b.Times[i] = 1_700_000_000_000 + int64(i)*15_000
 		}
 		for _, s := range q.series {
-			row := series.Row{Series: s}
+			own := *s
+			row := series.Row{Series: numbers.Number(&own)}
 			for k, at := range b.Times {
 				row.Samples = append(row.Samples, series.Sample{T: at, V: float64(k), Start: at - 1})
 			}
@@ -147,13 +221,15 @@ func TestNoAllocations(t *testing.T) {
 			b.Samples += len(row.Samples)
 		}
 		for _, p := range []Protocol{V2, V1} {
-			e := newEncoder(nil)
-			var r request
-			e.encode(&r, &b, p, 1)
-			e.accepted(1)
-			e.encode(&r, &b, p, 1)
-			if a := testing.AllocsPerRun(200, func() { e.encode(&r, &b, p, 1) }); a != 0 {
-				t.Errorf("%s with %d series: %v allocations a request, want none", p, n, a)
+			for _, rules := range [][]*relabel.Config{nil, {{Action: relabel.LabelDrop, Regex: relabel.MustNewRegexp("job"), NameValidationScheme: model.UTF8Validation}}} {
+				e := newEncoder(rules)
+				var r request
+				e.encode(&r, &b, p, 1)
+				e.accepted(1)
+				e.encode(&r, &b, p, 1)
+				if a := testing.AllocsPerRun(200, func() { e.encode(&r, &b, p, 1) }); a != 0 {
+					t.Errorf("%s with %d series and %d rules: %v allocations a request, want none", p, n, len(rules), a)
+				}
 			}
 		}
 	}

@@ -57,7 +57,7 @@ func (n *notices) local(s *Sender, what string, err error) {
 	s.log().WithError(err).Error(what)
 }
 
-func (n *notices) future(s *Sender, samples int, stamped time.Time) {
+func (n *notices) future(s *Sender, samples uint64, stamped time.Time) {
 	s.log().WithFields(logrus.Fields{"samples": samples, "stamped": stamped.UTC().Format(time.RFC3339)}).
 		Warn("samples are stamped more than two minutes ahead of the clock and are dropped")
 }
@@ -67,9 +67,9 @@ func (n *notices) clock(s *Sender, now time.Time) {
 		Warn("the clock is not set, samples with a later time wait for it")
 }
 
-func (n *notices) poison(s *Sender, now time.Time, samples int) {
+func (n *notices) poison(s *Sender, samples uint64) {
 	s.log().WithField("samples", samples).
-		Error("a scrape was answered with 5xx for an hour while the next one is accepted, it is dropped")
+		Error("samples got nothing but 5xx for hours while what follows them is accepted, they are dropped")
 }
 
 // offset warns when the receiver's clock and ours are too far apart. It never holds

@@ -91,8 +91,6 @@ type Options struct {
 	// Secrets lists strings that must appear in no log line, error or status. It
 	// is called when there is an error to show, and may be nil.
 	Secrets func() []string
-	// Memory holds what was learned of receivers; nil keeps it in the process.
-	Memory *Memory
 	// Log takes what an operator should know.
 	Log logrus.FieldLogger
 }
@@ -137,14 +135,13 @@ func (o *Options) complete() error {
 	if o.Secrets == nil {
 		o.Secrets = func() []string { return nil }
 	}
-	if o.Memory == nil {
-		o.Memory = new(Memory)
-	}
 	if o.UserAgent == "" {
 		o.UserAgent = "docker-remote-write"
 	}
 	return nil
 }
+
+func (o *Options) delays() Delays { return Delays{o.MinBackoff, o.MaxBackoff} }
 
 func orDefault[T int | time.Duration](v, def T) T {
 	if v <= 0 {

@@ -222,19 +222,29 @@ type queue struct {
 func newQueue(t testing.TB, nseries int) *queue {
 	t.Helper()
 	// A directory that cannot be made: what is tested here needs no disk.
-	sp, _ := spool.Open(os.DevNull+"/none", spool.Options{Log: quiet(), RingBytes: 1 << 30})
+	numbers := series.NewRegistry()
+	sp, _ := spool.Open(os.DevNull+"/none", spool.Options{Log: quiet(), RingBytes: 1 << 30, Series: numbers})
 	cs, err := sp.Claim([]spool.Endpoint{{Name: "test", URL: "http://test/"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	q := &queue{Spool: sp, c: cs[0], time: time.Now().Add(-24 * time.Hour).UnixMilli()}
 	for i := range nseries {
-		q.series = append(q.series, &series.Series{
+		q.series = append(q.series, numbers.Number(&series.Series{
 			Labels: labels.FromStrings("__name__", fmt.Sprintf("metric_%03d", i/4), "job", "docker", "instance", "host", "le", strconv.Itoa(i%4)),
 			Type:   model.MetricTypeCounter, Help: fmt.Sprintf("Help of %d.", i/4),
-		})
+		}))
 	}
 	return q
+}
+
+// learn makes the cursor's note say what is known of the receiver.
+func (q *queue) learn(t testing.TB, l spool.Learned) {
+	t.Helper()
+	at := q.c.Position()
+	if err := q.c.Ack(t.Context(), at, at, series.Tally{}, spool.Note{Learned: l}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // fill appends n scrapes, 15 s apart.
@@ -248,7 +258,7 @@ func (q *queue) fill(t testing.TB, n int) {
 			sc.Series, sc.Values = append(sc.Series, s), append(sc.Values, v)
 			q.served = append(q.served, point{s.Labels.String(), q.time, v})
 		}
-		if _, err := q.Append(sc); err != nil && !errors.Is(err, spool.ErrNotDurable) {
+		if _, err := q.Append(t.Context(), sc); err != nil && !errors.Is(err, spool.ErrNotDurable) {
 			t.Fatal(err)
 		}
 	}

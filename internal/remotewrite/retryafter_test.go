@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
+	"github.com/docker-remote-write/docker-remote-write/internal/spool"
 )
 
 // TestQuietNegotiation: finding out the protocol is no failure in the log, and what
@@ -45,10 +46,8 @@ func Test413(t *testing.T) {
 			})
 			q := newQueue(t, 400)
 			o := fast(t, r.URL)
-			o.Protocol, o.MaxSamples, o.MaxBytes, o.Memory = p, 40_000, 160<<10, new(Memory)
-			if err := o.Memory.put(memoryKey(o.URL), learned{V1: true, V2: true}); err != nil {
-				t.Fatal(err)
-			}
+			o.Protocol, o.MaxSamples, o.MaxBytes = p, 40_000, 160<<10
+			q.learn(t, spool.Learned{V1: true, V2: true})
 			s := sender(t, o, q)
 			q.fill(t, 60)
 			drainAll(t, s, q, 100)
@@ -57,17 +56,27 @@ func Test413(t *testing.T) {
 			if learnedSize == 0 || learnedSize > limit {
 				t.Errorf("learned %d, the receiver takes %d", learnedSize, limit)
 			}
-			if got := o.Memory.get(memoryKey(o.URL)).MaxBytes; got != learnedSize {
-				t.Errorf("the URL's learned size is %d, the status shows %d", got, learnedSize)
+			if got := q.c.Note().Learned.MaxBytes; got != learnedSize {
+				t.Errorf("the cursor's learned size is %d, the status shows %d", got, learnedSize)
 			}
 			// What it takes to grow back: accepted requests of that size.
-			small, full := &request{raw: 10}, &request{raw: learnedSize}
-			for n := 0; s.learned.MaxBytes != 0; n++ {
-				s.grow(small, time.Now())
-				if full.raw = s.learned.MaxBytes; n > 10*growAfter {
-					t.Fatalf("after %d full requests the size is still %d", n, s.learned.MaxBytes)
+			accept := func(raw int) int {
+				e := event{verdict: delivered, request: request{proto: p, raw: raw, samples: 1, scrapes: 1}}
+				s.state, _ = plan(&s.o, s.state, e, time.Now(), nil)
+				return s.state.note.Learned.MaxBytes
+			}
+			for n, size := 0, learnedSize; size != 0; n++ {
+				if n > 160 {
+					t.Fatalf("after %d full requests the size is still %d", n, size)
 				}
-				s.grow(full, time.Now())
+				if got := accept(10); got != size {
+					t.Fatalf("a small request made the size %d of %d", got, size)
+				}
+				grown := accept(size)
+				if grown != 0 && (grown <= size || grown > size+size/32) {
+					t.Fatalf("a full request made the size %d of %d", grown, size)
+				}
+				size = grown
 			}
 		})
 	}
@@ -133,12 +142,12 @@ func TestRetryAfterIsHeeded(t *testing.T) {
 	}{
 		{429, "20", 20 * time.Second, 24 * time.Second},
 		{429, "4000", 5 * time.Minute, 6 * time.Minute},
-		{429, "nonsense", time.Millisecond, 2 * time.Millisecond},
-		{429, "0", time.Millisecond, 2 * time.Millisecond},
+		{429, "nonsense", time.Millisecond / 2, time.Millisecond},
+		{429, "0", time.Millisecond / 2, time.Millisecond},
 		{503, "20", 20 * time.Second, 24 * time.Second},
-		{503, "-1", time.Millisecond, 2 * time.Millisecond},
-		{500, "20", time.Millisecond, 2 * time.Millisecond},
-		{408, "20", time.Millisecond, 2 * time.Millisecond},
+		{503, "-1", time.Millisecond / 2, time.Millisecond},
+		{500, "20", time.Millisecond / 2, time.Millisecond},
+		{408, "20", time.Millisecond / 2, time.Millisecond},
 	} {
 		t.Run(strconv.Itoa(c.status)+" "+c.after, func(t *testing.T) {
 			target, _ := wire(t, func(int, *got) string {

@@ -18,7 +18,8 @@ import (
 var ErrBackingOff = errors.New("the endpoint is backing off")
 
 // Sender sends what waits at one cursor to one receiver, in order, one request at
-// a time.
+// a time. It waits, reads, encodes, makes an attempt, has the answer judged, and does
+// what plan says.
 //
 // To change the options of an endpoint, end Run, claim the cursor again and make a
 // new Sender with it. What was in flight then is treated as after a restart.
@@ -33,58 +34,21 @@ type Sender struct {
 	mu     sync.Mutex
 	status Status // under mu; all below belongs to the loop
 
-	enc   *encoder
-	batch series.Batch
-	buf   request
-	req   *request        // the request in work, nil before one is built
-	begun series.Position // what Begin was last called with
+	state state
 
-	key     string // of Memory
-	learned learned
-	density float64 // bytes a sample of the last request, before compression
-	filled  int     // accepted requests in a row that filled the learned size
+	enc     *encoder
+	batch   *series.Batch
+	density float64         // bytes a sample of the last request, before compression
+	req     request         // the request in work, without a body for none
+	head    series.Position // where the cursor stood when it was built
+	left    *attempt        // what the end of an earlier Run has left behind
 
-	head   series.Position // what turn is about
-	turn   turn
-	window Window
-	aside  aside
-	poison poison
-
-	resent   series.Position // what lies before it may be at the receiver already
-	exact    bool            // the next request ends there, as it did before a restart
-	tried    series.Position // a request that ended there was answered with no more than "not now"
-	refusing bool
-	accepted bool // something was, since the last refusal
-	pace     time.Duration
-
-	backoff Backoff
-	// overloaded: the last failure was a 429, and the backoff has not eased off since.
-	overloaded bool
-	retryAt    time.Time // no attempt before that
-	stalledTo  time.Time // nor before that, when there was nothing to read
-	stalls     int       // in a row
-	arrived    time.Time // when what waits began to
-	idle       bool      // nothing waited when last looked
-	flushing   *flush
-	notices    notices
-}
-
-// turn is what was found out about the request at the head of the queue. It ends
-// when the cursor moves.
-type turn struct {
-	fails int  // in a row, with the same bounds
-	notV2 bool // 2.0 was not understood
-	notV1 bool // nor 1.0
-	once  bool // 1.0 is tried, 2.0 remains the choice
-	doubt bool // that is because of 5xx
-	bare  bool // refused with exemplars, it is tried without
-}
-
-// poison is a scrape that gets nothing but 5xx.
-type poison struct {
-	scrape  uint64
-	since   time.Time
-	probing bool // the request in work is the scrape behind it
+	retryAt   time.Time // no attempt before that
+	stalledTo time.Time // nor before that, when there was nothing to read
+	stalls    int       // in a row
+	arrived   time.Time // when what waits began to, zero while nothing does
+	flushing  *flush
+	notices   notices
 }
 
 // flush is a call of Flush that the loop has taken over.
@@ -101,20 +65,20 @@ func New(o Options, c *spool.Cursor) (*Sender, error) {
 	s := &Sender{
 		o: o, cursor: c, client: newClient(&o),
 		loop: make(chan struct{}, 1), flushes: make(chan *flush),
-		enc: newEncoder(o.Relabel), key: memoryKey(o.URL),
-		backoff: Backoff{Min: o.MinBackoff, Max: o.MaxBackoff},
+		state: begin(c.Note(), c.Position()),
+		enc:   newEncoder(o.Relabel), batch: new(series.Batch),
+		arrived: time.Unix(0, 0), // what waits from before is not held back
 	}
 	s.enc.omit = o.Omit
-	s.learned = o.Memory.get(s.key)
-	if to, ok := c.InFlight(); ok {
-		s.resent, s.exact = to, true
+	s.status = Status{
+		Name: o.Name, URL: weburl.Show(o.URL), Protocol: s.state.protocol(&o, time.Now()),
+		RequestSize: s.state.note.Learned.MaxBytes,
 	}
-	s.status = Status{Name: o.Name, URL: weburl.Show(o.URL), Protocol: s.protocol(time.Now()), RequestSize: s.learned.MaxBytes}
 	return s, nil
 }
 
-// Run sends until ctx is done. It returns nil then; the request in flight, if any,
-// counts as one whose answer was lost.
+// Run sends until ctx is done. It returns nil then, whatever the disk does; the
+// request in flight, if any, counts as one whose answer was lost.
 func (s *Sender) Run(ctx context.Context) error {
 	select {
 	case s.loop <- struct{}{}:
@@ -123,8 +87,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	}
 	defer func() {
 		s.endFlush(context.Canceled)
-		s.client.close()
-		<-s.loop
+		s.release()
 	}()
 	for s.wait(ctx, false) {
 		s.step(ctx)
@@ -145,7 +108,7 @@ func (s *Sender) Flush(ctx context.Context) error {
 			return ctx.Err()
 		}
 	case s.loop <- struct{}{}:
-		defer func() { s.client.close(); <-s.loop }()
+		defer s.release()
 		s.flushing = f
 		for s.wait(ctx, true) {
 			s.step(ctx)
@@ -155,6 +118,15 @@ func (s *Sender) Flush(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// release ends the kept connection, unless an attempt that still has it does so, and
+// lets others run the loop.
+func (s *Sender) release() {
+	if s.left == nil {
+		s.client.close()
+	}
+	<-s.loop
 }
 
 // flushed ends the flush in work when there is nothing more to do for it, and
@@ -223,31 +195,26 @@ func (s *Sender) wait(ctx context.Context, toFlush bool) bool {
 
 // due is when the next attempt is to be made, if anything waits.
 func (s *Sender) due(now time.Time) (at time.Time, any bool) {
-	if s.req != nil {
+	if s.req.body != nil {
 		return s.retryAt, true
 	}
 	b := s.cursor.Backlog()
 	if b.Samples == 0 {
-		s.idle = true
+		s.arrived = time.Time{}
 		return at, false
 	}
-	if s.idle {
-		s.idle, s.arrived = false, now
+	if s.arrived.IsZero() {
+		s.arrived = now
 	}
-	at = s.retryAt
-	if s.stalledTo.After(at) {
-		at = s.stalledTo
-	}
+	at = latest(s.retryAt, s.stalledTo)
 	// What has waited longer already, before a restart or in an outage, what fills a
 	// request, and the rest of a scrape is not held back for more.
-	if d := s.o.Deadline; d > 0 && s.flushing == nil && b.Samples < uint64(s.o.MaxSamples) && !s.arrived.IsZero() && s.cursor.Position().Ordinal == 0 {
+	if d := s.o.Deadline; d > 0 && s.flushing == nil && b.Samples < uint64(s.o.MaxSamples) && s.cursor.Position().Ordinal == 0 {
 		merge := s.arrived.Add(d)
 		if byClock := time.UnixMilli(b.Oldest).Add(d); byClock.Before(merge) {
 			merge = now.Add(byClock.Sub(now))
 		}
-		if merge.After(at) {
-			at = merge
-		}
+		at = latest(at, merge)
 	}
 	return at, true
 }

@@ -140,7 +140,7 @@ func (s *Sender) record(r *request, a *answer, v verdict, now time.Time) {
 	}
 	st.Duration += a.took
 	st.LastDuration = a.took
-	st.RequestSize = s.learned.MaxBytes
+	st.RequestSize = s.state.note.Learned.MaxBytes
 	switch v {
 	case delivered:
 		st.Failures = 0
@@ -174,7 +174,7 @@ func (s *Sender) arrivedAtReceiver(r *request, unconfirmed int, now time.Time) {
 	s.status.LastSuccess = now
 	s.status.NewestSent = max(s.status.NewestSent, r.newest)
 	s.status.Unconfirmed += uint64(unconfirmed)
-	s.status.RequestSize = s.learned.MaxBytes
+	s.status.RequestSize = s.state.note.Learned.MaxBytes
 }
 
 func (s *Sender) setState(st State, next time.Time) {

@@ -82,10 +82,19 @@ func start(t *testing.T, o Options, q *queue, v *virtual) (*Sender, func()) {
 		t.Fatal(err)
 	}
 	s.client.rt = v
+	return s, running(t, s)
+}
+
+// running runs a sender until the function that it returns is called.
+func running(t *testing.T, s *Sender) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); s.Run(ctx) }()
-	return s, func() { cancel(); <-done }
+	return func() {
+		cancel()
+		<-done
+		synctest.Wait() // an attempt may have been left behind
+	}
 }
 
 func usual(t *testing.T) Options {

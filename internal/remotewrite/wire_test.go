@@ -39,7 +39,7 @@ func TestWireBytes(t *testing.T) {
 		n++
 	}))
 	defer target.Close()
-	sc, err := scrape.New(scrape.Options{Target: target.URL, Job: "docker", Instance: "host.example", Log: silent()})
+	sc, err := scrape.New(scrape.Options{Target: target.URL, Job: "docker", Instance: "host.example", Log: silent(), Series: hostNumbers})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestWireBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, _ := spool.Open(os.DevNull+"/none", spool.Options{Log: silent(), RingBytes: 64 << 20})
+	q, _ := spool.Open(os.DevNull+"/none", spool.Options{Log: silent(), Series: hostNumbers, RingBytes: 64 << 20})
 	var eps []spool.Endpoint
 	cases := []struct {
 		protocol remotewrite.Protocol
@@ -79,14 +79,14 @@ func TestWireBytes(t *testing.T) {
 	}
 	at := time.Now().Add(-3 * time.Hour).Truncate(time.Minute)
 	for range 240 {
-		s, err := sc.Scrape(t.Context(), at)
+		s, err := sc.Scrape(t.Context(), at, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if s.Time = at.UnixMilli(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := q.Append(s); err != nil && !errors.Is(err, spool.ErrNotDurable) {
+		if _, err := q.Append(t.Context(), s); err != nil && !errors.Is(err, spool.ErrNotDurable) {
 			t.Fatal(err)
 		}
 		at = at.Add(15 * time.Second)

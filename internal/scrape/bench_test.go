@@ -146,7 +146,7 @@ func BenchmarkScrape(b *testing.B) {
 				s := staticScraper(b, p.contentType, p.body)
 				n := 0
 				for range 2 {
-					sc, err := s.Scrape(context.Background(), epoch)
+					sc, err := s.Scrape(context.Background(), epoch, nil)
 					if err != nil {
 						b.Fatal(err)
 					}
@@ -155,9 +155,9 @@ func BenchmarkScrape(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					if name != p.name {
-						s.parse.shape = nil
+						s.shape = nil
 					}
-					s.Scrape(context.Background(), epoch)
+					s.Scrape(context.Background(), epoch, nil)
 				}
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/series")
 			})

@@ -85,7 +85,7 @@ func TestConnection(t *testing.T) {
 			var got []string
 			for range 3 {
 				o := OK
-				if _, err := s.Scrape(t.Context(), epoch); err != nil {
+				if _, err := s.Scrape(t.Context(), epoch, nil); err != nil {
 					var failure *Error
 					if !errors.As(err, &failure) {
 						t.Fatal(err)
@@ -109,12 +109,12 @@ func TestCancel(t *testing.T) {
 	defer s.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-asked; cancel() }()
-	if sc, err := s.Scrape(ctx, epoch); sc != nil || !errors.Is(err, context.Canceled) {
+	if sc, err := s.Scrape(ctx, epoch, nil); sc != nil || !errors.Is(err, context.Canceled) {
 		t.Errorf("%v %s", err, dump(sc))
 	}
 	ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if sc, err := s.Scrape(ctx, epoch); err != nil || !strings.HasPrefix(dump(sc), "a 1\nup 1\n") {
+	if sc, err := s.Scrape(ctx, epoch, nil); err != nil || !strings.HasPrefix(dump(sc), "a 1\nup 1\n") {
 		t.Errorf("afterwards: %v %s", err, dump(sc))
 	}
 	if st := s.Stats(); st.Outcomes[OK] != 1 || st.Failed() != 0 {

@@ -49,7 +49,7 @@ func TestCreated(t *testing.T) {
 		body += "# EOF\n"
 		s := staticScraper(t, typeOM, []byte(body))
 		for range 2 {
-			sc, err := s.Scrape(t.Context(), epoch)
+			sc, err := s.Scrape(t.Context(), epoch, nil)
 			if err != nil {
 				t.Fatalf("%v in\n%s", err, body)
 			}
@@ -87,7 +87,7 @@ func TestCreated(t *testing.T) {
 	}
 	// Unlike Prometheus we do not mind in which order the labels stand.
 	s := staticScraper(t, typeOM, []byte(counter+"c_total{a=\"1\",b=\"2\"} 1\nc_created{b=\"2\",a=\"1\"} 3\n# EOF\n"))
-	if sc, err := s.Scrape(t.Context(), epoch); err != nil || len(sc.Starts) == 0 || sc.Starts[0] != 3000 {
+	if sc, err := s.Scrape(t.Context(), epoch, nil); err != nil || len(sc.Starts) == 0 || sc.Starts[0] != 3000 {
 		t.Errorf("labels in another order: %v %s", err, dump(sc))
 	}
 	t.Run("any", func(t *testing.T) {
@@ -108,7 +108,7 @@ func TestStartNotLater(t *testing.T) {
 	const start = 1_750_000_000_123 // of what is synthetic
 	s := staticScraper(t, typePB, protobufBody(t, synthetic(1)))
 	for _, now := range []int64{start + 1, start - 5, start + 5, start - 7} {
-		sc, err := s.Scrape(t.Context(), time.UnixMilli(now))
+		sc, err := s.Scrape(t.Context(), time.UnixMilli(now), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +116,7 @@ func TestStartNotLater(t *testing.T) {
 			t.Errorf("%v at %d, want %d", sc.Starts, now, want)
 		}
 	}
-	if !s.parse.replayed {
+	if !s.reading.replayed {
 		t.Error("not replayed")
 	}
 }

@@ -19,7 +19,8 @@ import (
 // Here, and not before sending: what is not new then reaches neither disk nor wire,
 // and a request that is sent again needs no memory of its own.
 type exemplarFilter struct {
-	last map[labels.Labels]*lastExemplar
+	// last is keyed by the number of the line; each holds its series.
+	last map[series.Ref]*lastExemplar
 	// resumed says that of a series which is not in last there may have been exemplars
 	// before, in an earlier process, or before it was forgotten. Of such a one only the
 	// newest is taken: the receiver has that one, or an older one.
@@ -30,7 +31,8 @@ type exemplarFilter struct {
 // lastExemplar is the newest one that was handed out of a series.
 type lastExemplar struct {
 	exemplar.Exemplar
-	seen uint64 // the round in which the series last had any
+	series *series.Series
+	seen   uint64 // the round in which the series last had any
 }
 
 // exemplarsSpare is the number of series without exemplars in the newest scrape that
@@ -39,12 +41,12 @@ const exemplarsSpare = 1024
 
 // filter is called once for each scrape that is handed out, while the exemplars still
 // stand together by series, and count histograms from -1 downwards.
-func (x *exemplarFilter) filter(sc *series.Scrape) {
+func (x *exemplarFilter) filter(sc *series.Scrape, reg *series.Registry) {
 	if len(sc.Exemplars) == 0 {
 		return
 	}
 	if x.last == nil {
-		x.last = map[labels.Labels]*lastExemplar{}
+		x.last = map[series.Ref]*lastExemplar{}
 	}
 	x.round++
 	had := 0
@@ -57,30 +59,42 @@ func (x *exemplarFilter) filter(sc *series.Scrape) {
 		of := rest[:n]
 		rest = rest[n:]
 		if i >= 0 {
-			kept = x.take(kept, of, sc.Series[i].Labels)
+			kept = x.take(kept, of, sc.Series[i], reg)
 		} else {
-			kept = x.take(kept, of, sc.Histograms[-1-i].Series.Labels)
+			kept = x.take(kept, of, sc.Histograms[-1-i].Series, reg)
 		}
 	}
 	clear(sc.Exemplars[len(kept):])
 	sc.Exemplars = kept
 	if len(x.last) > 2*had+exemplarsSpare {
-		for ls, l := range x.last {
+		for line, l := range x.last {
 			if l.seen != x.round {
-				delete(x.last, ls)
+				x.forget(line, reg)
 				x.resumed = true
 			}
 		}
 	}
 }
 
+func (x *exemplarFilter) forget(line series.Ref, reg *series.Registry) {
+	reg.Release([]*series.Series{x.last[line].series})
+	delete(x.last, line)
+}
+
+func (x *exemplarFilter) forgetAll(reg *series.Registry) {
+	for line := range x.last {
+		x.forget(line, reg)
+	}
+}
+
 // take appends to kept what is new of the exemplars of one series.
-func (x *exemplarFilter) take(kept, of []series.Exemplar, ls labels.Labels) []series.Exemplar {
+func (x *exemplarFilter) take(kept, of []series.Exemplar, s *series.Series, reg *series.Registry) []series.Exemplar {
 	slices.SortFunc(of, func(a, b series.Exemplar) int { return exemplar.Compare(a.Exemplar, b.Exemplar) })
-	l, known := x.last[ls]
+	l, known := x.last[s.Line]
 	if !known {
-		l = &lastExemplar{}
-		x.last[ls] = l
+		l = &lastExemplar{series: s}
+		reg.Hold([]*series.Series{s})
+		x.last[s.Line] = l
 		if x.resumed {
 			of = of[len(of)-1:]
 		}

@@ -120,7 +120,7 @@ func TestExemplarsOnce(t *testing.T) {
 					counter = tc.counter[i]
 				}
 				f.set(typePB, exemplarBody(t, native, counter))
-				sc, err := s.Scrape(t.Context(), epoch.Add(time.Duration(i)*time.Second))
+				sc, err := s.Scrape(t.Context(), epoch.Add(time.Duration(i)*time.Second), nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -143,7 +143,7 @@ func TestExemplarsOutliveTheirSeries(t *testing.T) {
 	scrape := func(contentType, body string) *series.Scrape {
 		at = at.Add(time.Second)
 		f.set(contentType, body)
-		sc, _ := s.Scrape(t.Context(), at)
+		sc, _ := s.Scrape(t.Context(), at, nil)
 		return sc
 	}
 	if got := ids(scrape(typePB, body)); got != "c A B" && got != "A B c" {
@@ -187,11 +187,11 @@ func TestExemplarsOfAFailedScrape(t *testing.T) {
 	s := newScraper(t, Options{Target: f.url})
 	body := exemplarBody(t, []ex{{"a", 1, 10}}, nil)
 	f.set(typePB, body+"\x05broken")
-	if sc, err := s.Scrape(t.Context(), epoch); err == nil || len(sc.Exemplars) != 0 {
+	if sc, err := s.Scrape(t.Context(), epoch, nil); err == nil || len(sc.Exemplars) != 0 {
 		t.Fatalf("%v, %+v", err, sc.Exemplars)
 	}
 	f.set(typePB, body)
-	if sc, err := s.Scrape(t.Context(), epoch.Add(time.Second)); err != nil || ids(sc) != "A" {
+	if sc, err := s.Scrape(t.Context(), epoch.Add(time.Second), nil); err != nil || ids(sc) != "A" {
 		t.Errorf("%v, %q", err, ids(sc))
 	}
 }

@@ -96,7 +96,7 @@ func FuzzScrape(f *testing.F) {
 		fast, slow := staticScraper(t, ct, nil), staticScraper(t, ct, nil)
 		scrape := func(s *Scraper, ct string, body []byte) ([]string, error) {
 			s.target.ask = (&static{header: http.Header{"Content-Type": {ct}}, body: body}).ask
-			sc, err := s.Scrape(context.Background(), epoch)
+			sc, err := s.Scrape(context.Background(), epoch, nil)
 			var failure *Error
 			if sc == nil || err != nil && !errors.As(err, &failure) {
 				t.Fatalf("no scrape: %v", err)
@@ -110,7 +110,7 @@ func FuzzScrape(f *testing.F) {
 			return exact(sc), err
 		}
 		for i, b := range [][]byte{body, body, edit(body, at, op, c), body} {
-			slow.parse.shape = nil
+			slow.shape = nil
 			got, err := scrape(fast, ct, b)
 			want, wantErr := scrape(slow, ct, b)
 			if d := cmp.Diff(want, got); d != "" || (err == nil) != (wantErr == nil) {

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/gogo/protobuf/types"
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/value"
 	dto "github.com/prometheus/prometheus/prompb/io/prometheus/client"
 )
@@ -180,7 +179,7 @@ func TestHostile(t *testing.T) {
 			good := func() {
 				t.Helper()
 				f.set(typeText, "good 1\n")
-				sc, err := s.Scrape(t.Context(), epoch)
+				sc, err := s.Scrape(t.Context(), epoch, nil)
 				if err != nil || !strings.HasPrefix(dump(sc), "good 1\nup 1\n") {
 					t.Fatalf("%v\n%s", err, dump(sc))
 				}
@@ -189,7 +188,7 @@ func TestHostile(t *testing.T) {
 			f.handle(tt.answer)
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			sc, err := s.Scrape(t.Context(), epoch)
+			sc, err := s.Scrape(t.Context(), epoch, nil)
 			runtime.ReadMemStats(&after)
 			// The body grows to at most twice the limit, by doubling; both ends are counted.
 			if n := after.TotalAlloc - before.TotalAlloc; n > 128<<20 {
@@ -209,7 +208,7 @@ func TestHostile(t *testing.T) {
 				t.Errorf("%+v", st)
 			}
 			good()
-			if n := len(s.cache.raws); n > 2000 {
+			if n := len(s.known.spellings); n > 2000 {
 				t.Errorf("%d series remembered", n)
 			}
 		})
@@ -240,7 +239,7 @@ func TestOpenMetricsStarts(t *testing.T) {
 	f := newFake(t)
 	f.set(typeOM, b.String())
 	s := newScraper(t, Options{Target: f.url, Timeout: time.Minute})
-	sc, err := s.Scrape(t.Context(), epoch)
+	sc, err := s.Scrape(t.Context(), epoch, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +268,7 @@ func TestValueBits(t *testing.T) {
 		}
 		f.set(typePB, string(protobufBody(t, []*dto.MetricFamily{gaugeFamily("a", "x", math.Float64frombits(b))})))
 		for round := range 3 {
-			sc, err := s.Scrape(t.Context(), epoch)
+			sc, err := s.Scrape(t.Context(), epoch, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -281,59 +280,15 @@ func TestValueBits(t *testing.T) {
 	f := newFake(t)
 	s := newScraper(t, Options{Target: f.url})
 	f.set(typeText, "a NaN\nb +Inf\nc -Inf\nd nan\ne 0x10\nf 1e400\n")
-	if _, err := s.Scrape(t.Context(), epoch); err == nil {
+	if _, err := s.Scrape(t.Context(), epoch, nil); err == nil {
 		t.Error("1e400 was accepted")
 	}
 	f.set(typeText, "a NaN\nb +Inf\nc -Inf\nd 1e-5\n")
 	for range 3 {
-		sc, err := s.Scrape(t.Context(), epoch)
+		sc, err := s.Scrape(t.Context(), epoch, nil)
 		if err != nil || !strings.HasPrefix(dump(sc), "a NaN\nb +Inf\nc -Inf\nd 1e-05\n") || math.Float64bits(sc.Values[0]) != value.NormalNaN {
 			t.Errorf("%v %s", err, dump(sc))
 		}
-	}
-}
-
-// A type or help that changes makes another Series, without a gap.
-func TestMetadataChange(t *testing.T) {
-	f := newFake(t)
-	s := newScraper(t, Options{Target: f.url})
-	var last any
-	for i, head := range []string{"", "# TYPE a gauge\n", "# TYPE a counter\n", "# HELP a One.\n# TYPE a counter\n", "# HELP a Two.\n# TYPE a counter\n", "# HELP b Other.\n# TYPE b counter\n"} {
-		f.set(typeText, head+"a 1\n")
-		for again := range 3 {
-			sc, err := s.Scrape(t.Context(), epoch)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if d := dump(sc); strings.Contains(d, "stale") || !strings.HasPrefix(d, "a 1\nup 1\n") {
-				t.Errorf("%s", d)
-			}
-			if same := last == any(sc.Series[0]); same != (again > 0) {
-				t.Errorf("%d: same series: %v", i, same)
-			}
-			last = sc.Series[0]
-		}
-	}
-	sc, _ := s.Scrape(t.Context(), epoch)
-	if sr := sc.Series[0]; sr.Type != model.MetricTypeUnknown || sr.Help != "" {
-		t.Errorf("%+v", sr)
-	}
-	f.set(typeText, "# HELP a Two\\nlines \\\\.\n# TYPE a histogram\na_bucket{le=\"1\"} 1\na_sum 2\na_count 3\na_other 4\n")
-	sc, err := s.Scrape(t.Context(), epoch)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, sr := range sc.Series[:4] {
-		want := model.MetricTypeHistogram
-		if i == 3 {
-			want = model.MetricTypeUnknown
-		}
-		if sr.Type != want || (i < 3) != (sr.Help == "Two\nlines \\.") {
-			t.Errorf("%+v", sr)
-		}
-	}
-	if got := sc.Series[0].Labels.Get("le"); got != "1.0" {
-		t.Errorf("le %q, want the form of OpenMetrics", got)
 	}
 }
 
@@ -351,7 +306,7 @@ func TestNativeHistogramsAndExemplars(t *testing.T) {
 		{Name: "d", Type: dto.MetricType_COUNTER, Metric: []dto.Metric{{Counter: &dto.Counter{Value: 6}, TimestampMs: 77}}},
 	})))
 	for i := range 3 {
-		sc, err := s.Scrape(t.Context(), epoch)
+		sc, err := s.Scrape(t.Context(), epoch, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -374,7 +329,7 @@ func TestNativeHistogramsAndExemplars(t *testing.T) {
 		t.Errorf("%d timestamps ignored, want 3", n)
 	}
 	f.set(typeText, "x 1\n")
-	sc, err := s.Scrape(t.Context(), epoch)
+	sc, err := s.Scrape(t.Context(), epoch, nil)
 	if err != nil || !strings.Contains(dump(sc), "native{i=\"0\"} stale\nc stale\n") {
 		t.Errorf("%v %s", err, dump(sc))
 	}

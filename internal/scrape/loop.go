@@ -5,6 +5,7 @@ package scrape
 import (
 	"context"
 	"errors"
+	"iter"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -25,19 +26,27 @@ const (
 	clockWait = 10 * time.Minute
 )
 
-// Loop scrapes at once and then on the grid. It may be run again after it has ended.
+// Loop says when to scrape, looks after the clock, and logs what changes. Its caller makes
+// the scrapes and appends them, and may begin again after an end:
+//
+//	for now := range l.Times(ctx) {
+//		if sc := l.Scrape(ctx, now, own()); sc != nil {
+//			l.Appended(append(sc))
+//		}
+//	}
 type Loop struct {
 	s     *Scraper
 	phase time.Duration
 	log   logrus.FieldLogger
 	last  time.Time // the time of the last scrape appended
-	alarm *alarm    // while Run runs, where the system has one
+	held  bool      // the last scrape was held back
+	alarm *alarm    // while Times goes on, where the system has one
 	// What was logged last, so that a lasting fault is logged once.
 	outcome   Outcome
 	appending bool
 }
 
-// NewLoop makes the loop of a scraper. Both belong to the goroutine that runs it.
+// NewLoop makes the loop of a scraper. Both belong to one goroutine.
 func NewLoop(s *Scraper) *Loop {
 	return &Loop{s: s, phase: Phase(s.o.Job, s.o.Instance, s.o.Interval), log: s.o.Log, appending: true}
 }
@@ -45,70 +54,60 @@ func NewLoop(s *Scraper) *Loop {
 // now is the wall clock alone: a monotonic reading would hide that it was set.
 func (l *Loop) now() time.Time { return l.s.o.Now().Round(0) }
 
-// Run scrapes until ctx is done and then returns its error. A failed scrape, or
-// one that append does not take, is logged and counted and does not end it.
-func (l *Loop) Run(ctx context.Context, append func(*series.Scrape) error) error {
-	if err := l.awaitClock(ctx); err != nil {
-		return err
-	}
-	if l.s.wall {
-		a, err := newAlarm()
-		if err != nil {
-			l.log.WithError(err).Debug("the clock is looked at once a second")
-		} else {
-			l.alarm = a
-			defer func() { a.close(); l.alarm = nil }()
+// Times are when to scrape, until ctx is done: at once, and then on the grid. Each scrape
+// is to be made, by Scrape, before the next time is asked for.
+func (l *Loop) Times(ctx context.Context) iter.Seq[time.Time] {
+	return func(yield func(time.Time) bool) {
+		if l.awaitClock(ctx) != nil {
+			return
 		}
-	}
-	now := l.now()
-	if ahead := l.last.Sub(now); ahead >= 0 && ahead <= 2*l.s.o.Interval {
-		// Run again after the clock was set back a little.
-		var err error
-		if now, err = l.sleep(ctx, l.last.Add(time.Millisecond)); err != nil {
-			return err
+		if l.s.wall {
+			a, err := newAlarm()
+			if err != nil {
+				l.log.WithError(err).Debug("the clock is looked at once a second")
+			} else {
+				l.alarm = a
+				defer func() { a.close(); l.alarm = nil }()
+			}
 		}
-	}
-	for {
-		held := l.once(ctx, now, append)
-		if err := ctx.Err(); err != nil {
-			return err
+		now := l.now()
+		if ahead := l.last.Sub(now); ahead >= 0 && ahead <= 2*l.s.o.Interval {
+			// Once more after the clock was set back a little.
+			var err error
+			if now, err = l.sleep(ctx, l.last.Add(time.Millisecond)); err != nil {
+				return
+			}
 		}
-		next := NextTick(maxTime(l.now(), l.last), l.s.o.Interval, l.phase)
-		if held {
-			next = l.now().Add(min(retryHeldBack, l.s.o.Interval))
+		for yield(now) && ctx.Err() == nil {
+			next := NextTick(maxTime(l.now(), l.last), l.s.o.Interval, l.phase)
+			if l.held {
+				next = l.now().Add(min(retryHeldBack, l.s.o.Interval))
+			}
+			woke, err := l.sleep(ctx, next)
+			if err != nil {
+				return
+			}
+			now = snap(woke, next, l.s.o.Interval)
 		}
-		woke, err := l.sleep(ctx, next)
-		if err != nil {
-			return err
-		}
-		now = snap(woke, next, l.s.o.Interval)
 	}
 }
 
-// Finish appends the last scrape, with its real time, and behind it the markers
-// that end its series; down says that the engine is stopping, so that up becomes
-// 0. With a target that is gone the scrape fails and its markers stand in it.
-// After a small backward step of the clock, which there is no time to wait for,
-// the scrape comes a millisecond after the one before. Run must have returned.
-func (l *Loop) Finish(ctx context.Context, down bool, append func(*series.Scrape) error) error {
+// LastTime is when to make the last scrape, behind Times: now, or after a small backward
+// step of the clock, which there is no time to wait for, a millisecond after the one before.
+func (l *Loop) LastTime() time.Time {
 	now := l.now()
 	if ahead := l.last.Sub(now); ahead > -time.Millisecond && ahead <= min(2*l.s.o.Interval, time.Minute) {
 		now = l.last.Add(time.Millisecond)
 	}
-	l.once(ctx, now, append)
-	sc := l.s.End(now.Add(time.Millisecond), down)
-	if sc == nil {
-		return ctx.Err()
-	}
-	l.last = time.UnixMilli(sc.Time)
-	return append(sc)
+	return now
 }
 
-// once makes one scrape and appends it; held says that it was held back.
-func (l *Loop) once(ctx context.Context, now time.Time, append func(*series.Scrape) error) (held bool) {
-	sc, err := l.s.Scrape(ctx, now)
-	if sc == nil {
-		return errors.Is(err, ErrHeldBack)
+// Scrape is Scraper.Scrape; a failure is logged once as long as it lasts. It returns nil
+// if there is nothing to append, and else Appended is to be told.
+func (l *Loop) Scrape(ctx context.Context, now time.Time, own *series.Scrape) *series.Scrape {
+	sc, err := l.s.Scrape(ctx, now, own)
+	if l.held = errors.Is(err, ErrHeldBack); sc == nil {
+		return nil
 	}
 	l.last = time.UnixMilli(sc.Time)
 	outcome := OK
@@ -124,7 +123,12 @@ func (l *Loop) once(ctx context.Context, now time.Time, append func(*series.Scra
 		l.log.WithError(err).WithField("reason", outcome.String()).Warn("scrape failed")
 	}
 	l.outcome = outcome
-	err = append(sc)
+	return sc
+}
+
+// Appended says what came of appending what Scrape returned: an error is logged and
+// counted, and scraping goes on.
+func (l *Loop) Appended(err error) {
 	switch {
 	case err != nil && l.appending:
 		l.log.WithError(err).Error("scrape could not be queued")
@@ -135,7 +139,17 @@ func (l *Loop) once(ctx context.Context, now time.Time, append func(*series.Scra
 	if err != nil {
 		l.s.bump(func(st *Stats) { st.AppendErrors++ })
 	}
-	return false
+}
+
+// End is what is to be appended behind the last scrape: the markers that end its
+// series, a millisecond after it; down says that the engine is stopping, so that up
+// becomes 0. It is nil if there is nothing to end.
+func (l *Loop) End(last time.Time, down bool) *series.Scrape {
+	sc := l.s.End(last.Add(time.Millisecond), down)
+	if sc != nil {
+		l.last = time.UnixMilli(sc.Time)
+	}
+	return sc
 }
 
 // sleep waits until the wall clock reads next, or until it turns out that it was

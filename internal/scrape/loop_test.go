@@ -4,7 +4,6 @@ package scrape
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,7 +16,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
@@ -66,11 +64,27 @@ func newClocked(t *testing.T, o Options, answer func() (int, string)) *clocked {
 	return c
 }
 
-func (c *clocked) add(sc *series.Scrape) error {
+func (c *clocked) add(sc *series.Scrape) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.scrape = append(c.scrape, taken{sc.Time, dump(sc)})
-	return nil
+}
+
+// take makes one scrape and appends it.
+func (c *clocked) take(ctx context.Context, now time.Time) {
+	if sc := c.Scrape(ctx, now, nil); sc != nil {
+		c.add(sc)
+		c.Appended(nil)
+	}
+}
+
+// finish makes the last scrape and the end behind it.
+func (c *clocked) finish(t *testing.T, down bool) {
+	last := c.LastTime()
+	c.take(t.Context(), last)
+	if sc := c.End(last, down); sc != nil {
+		c.add(sc)
+	}
 }
 
 // seen waits until the loop sleeps and returns what it has appended.
@@ -87,13 +101,19 @@ func (c *clocked) seen() (times []int64, dumps []string) {
 // start runs the loop in the bubble and returns what stops it.
 func (c *clocked) start(t *testing.T) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- c.Run(ctx, c.add) }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for now := range c.Times(ctx) {
+			c.take(ctx, now)
+		}
+		if ctx.Err() == nil {
+			t.Error("the times ended")
+		}
+	}()
 	return func() {
 		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("run: %v", err)
-		}
+		<-done
 	}
 }
 
@@ -122,9 +142,7 @@ func TestLoopGrid(t *testing.T) {
 		}
 		time.Sleep(3 * time.Second)
 		end := c.now().UnixMilli()
-		if err := c.Finish(t.Context(), true, c.add); err != nil {
-			t.Fatal(err)
-		}
+		c.finish(t, true)
 		times, dumps := c.seen()
 		if n := len(times); times[n-2] != end || times[n-1] != end+1 || !strings.HasPrefix(dumps[n-1], "a stale\nup 0\n") {
 			t.Errorf("end: %v %s", times[n-2:], dumps[n-1])
@@ -152,9 +170,7 @@ func TestLoopAgain(t *testing.T) {
 		synctest.Wait()
 		stop()
 		c.offset.Add(int64(-10 * time.Second))
-		if err := c.Finish(t.Context(), false, c.add); err != nil {
-			t.Fatal(err)
-		}
+		c.finish(t, false)
 		times, _ := c.seen()
 		if len(times) != 4 || !slices.IsSorted(times) || times[3] != times[2]+1 {
 			t.Errorf("times %v", times)
@@ -173,9 +189,7 @@ func TestLoopFinishWithTargetGone(t *testing.T) {
 		synctest.Wait()
 		stop()
 		code = 503
-		if err := c.Finish(t.Context(), false, c.add); err != nil {
-			t.Fatal(err)
-		}
+		c.finish(t, false)
 		_, dumps := c.seen()
 		n := len(dumps)
 		if !strings.HasPrefix(dumps[n-2], "up 0\n") || !strings.HasSuffix(dumps[n-2], "\na stale\n") || !strings.HasPrefix(dumps[n-1], "up stale\n") {
@@ -309,37 +323,5 @@ func TestLoopHoldBack(t *testing.T) {
 				}
 			})
 		})
-	}
-}
-
-func TestNextTick(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		interval := time.Duration(rapid.Int64Range(1, 3_600_000).Draw(t, "interval")) * time.Millisecond
-		phase := Phase("docker", rapid.String().Draw(t, "instance"), interval)
-		at := time.UnixMilli(rapid.Int64Range(-1e12, 4e12).Draw(t, "at"))
-		next := NextTick(at, interval, phase)
-		if d := next.Sub(at); d <= 0 || d > interval {
-			t.Fatalf("next after %s", d)
-		}
-		if (next.UnixMilli()-phase.Milliseconds())%interval.Milliseconds() != 0 {
-			t.Fatalf("%s is off the grid", next)
-		}
-		if phase < 0 || phase >= interval {
-			t.Fatalf("phase %s", phase)
-		}
-	})
-}
-
-// A fleet of hosts with consecutive names is spread evenly over the interval.
-func TestPhaseSpread(t *testing.T) {
-	var buckets [15]int
-	const hosts = 15_000
-	for i := range hosts {
-		buckets[Phase("docker", fmt.Sprintf("host-%05d", i), 15*time.Second)/time.Second]++
-	}
-	for i, n := range buckets {
-		if n < 850 || n > 1150 {
-			t.Errorf("second %d has %d of %d hosts", i, n, hosts)
-		}
 	}
 }

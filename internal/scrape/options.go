@@ -3,7 +3,7 @@
 // Package scrape reads a metrics target, the engine's unix socket above all, and
 // turns each answer into a series.Scrape: labels as Prometheus would attach them,
 // up and the scrape_* series, stale markers, one timestamp. Scraper makes one
-// attempt; Loop makes them on a grid and looks after the clock.
+// attempt; Loop says when, on a grid, and looks after the clock.
 package scrape
 
 import (
@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/relabel"
 	"github.com/sirupsen/logrus"
@@ -52,7 +51,7 @@ type Options struct {
 	External      labels.Labels
 	// Keep and Drop are matched against the metric name: what Keep does not match
 	// goes, then what Drop matches. The zero Regexp is unset. Neither touches up,
-	// scrape_* or what Self appends.
+	// scrape_* or the program's own metrics.
 	Keep, Drop relabel.Regexp
 	// HoldBack is for how long scrapes of an engine that is still booting are held
 	// back; 0 for not at all.
@@ -61,9 +60,8 @@ type Options struct {
 	// series that is new to this one only the newest is taken then: they refuse older
 	// ones.
 	Resumed bool
-	// Self appends the program's own metrics to Series and Values once a scrape,
-	// also to one that failed. Starts may be left alone.
-	Self func(*series.Scrape)
+	// Series numbers the series; nil: a registry of the scraper's own.
+	Series *series.Registry
 	// UserAgent names the program to the target.
 	UserAgent string
 	// Now is the wall clock of Loop; the system's if nil.
@@ -90,24 +88,13 @@ func (o *Options) setDefaults() error {
 	if o.SampleLimit <= 0 {
 		o.SampleLimit = DefaultSampleLimit
 	}
+	if o.Series == nil {
+		o.Series = series.NewRegistry()
+	}
 	if o.Log == nil {
 		l := logrus.New()
 		l.SetLevel(logrus.PanicLevel)
 		o.Log = l
 	}
 	return nil
-}
-
-// TargetLabels is the label set of a series that the program itself adds: name,
-// the given labels, job, instance and the external labels.
-func TargetLabels(name, job, instance string, external labels.Labels, ls ...labels.Label) labels.Labels {
-	b := labels.NewBuilder(labels.EmptyLabels())
-	external.Range(func(l labels.Label) { b.Set(l.Name, l.Value) })
-	for _, l := range ls {
-		b.Set(l.Name, l.Value)
-	}
-	b.Set(model.MetricNameLabel, name)
-	b.Set("job", job)
-	b.Set("instance", instance)
-	return b.Labels()
 }

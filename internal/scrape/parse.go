@@ -10,7 +10,6 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/exemplar"
-	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
 	"github.com/prometheus/prometheus/model/value"
@@ -19,91 +18,93 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
 
-// parse is the state of reading one body into the columns of a scrape. It is
-// reused from scrape to scrape.
-type parse struct {
-	cache *cache
-	out   *series.Scrape
-	t     int64
-	st    *Stats
-
-	// live are the entries in out, starts the start timestamps of its columns as the
-	// target gives them: 0 for none, and nothing for columns behind the last that has one.
-	live   []*entry
-	starts []int64
-	// shape is that of the bodies that need no parser; replayed says that this one was
-	// such and that live is that of the scrape before. record is what the next shape is
-	// made from.
-	shape    *shape
+// reading is what the body of one attempt has come to, apart from the columns.
+type reading struct {
+	format format
+	// replayed says that the body had the shape of the one before and was not parsed:
+	// live is what it was then. shape is for the bodies to come, nil if there is none.
 	replayed bool
-	record   record
-	// scraped, kept and added are the values of the scrape_* series; raws, entries
-	// and families count what the cache must still hold afterwards.
-	scraped, kept, added    int
-	raws, entries, families int
+	shape    *shape
+	// live are the series that the target has, in its order; starts the start timestamps
+	// of the columns as it gives them: 0 for none, and nothing for columns behind the
+	// last that has one.
+	live   []*series.Series
+	starts []int64
+	// scraped, kept and added are the values of the scrape_* series, samples is how many
+	// are in the scrape; spellings and families were met.
+	scraped, kept, added, samples int
+	spellings, families           int
 	// What the target says about itself.
 	cpus, cpusZero, engineInfo bool
+	noted                      noted
+}
 
-	family *family
-	meta   struct {
-		name, help, unit []byte
-		typ              model.MetricType
-		pending          bool
-	}
-	last     *raw
+// noted are the counters of Stats of the same names, of one attempt.
+type noted struct{ timestampsIgnored, renamed, duplicates, clashes uint64 }
+
+// parse is the state of reading one body with textparse into the columns of a scrape.
+type parse struct {
+	o       *Options
+	known   *known
+	out     *series.Scrape
+	reading *reading
+	t       int64
+	format  format
+
+	record   record
+	family   *family
+	meta     meta
+	pending  bool // meta was not looked up yet
 	ls       labels.Labels
 	exemplar exemplar.Exemplar
 	created  created
 }
 
-func (p *parse) begin(t int64) {
-	clear(p.live)
-	p.t = t
-	p.live, p.starts = p.live[:0], p.starts[:0]
-	p.replayed = false
-	p.scraped, p.kept, p.added, p.raws, p.entries, p.families = 0, 0, 0, 0, 0, 0
-	p.cpus, p.cpusZero, p.engineInfo = false, false, false
-	p.family, p.last = noFamily, nil
-	p.meta.name, p.meta.pending = p.meta.name[:0], false
+// meta is the description of the current family.
+type meta struct {
+	name, help, unit []byte
+	typ              model.MetricType
 }
-
-// rest lets go of what only a body of another shape needs.
-func (p *parse) rest() { p.record, p.live, p.last = record{}, nil, nil }
 
 // body reads a whole body. A panic of the parser, which only a hostile body can
 // bring about, is an error like any other.
-func (p *parse) body(b []byte, f format) (err error) {
-	if panicked := panics.Guard("parsing", func() { err = p.read(b, f) }); panicked != nil {
+func (s *Scraper) body(b []byte, f format, t int64) (err error) {
+	if panicked := panics.Guard("parsing", func() { err = s.readBody(b, f, t) }); panicked != nil {
 		return failed(Parse, "malformed %s body: %w", f, panicked)
 	}
 	return err
 }
 
-func (p *parse) read(b []byte, f format) error {
-	if p.shape != nil && p.shape.format == f && p.shape.replay(b, p) {
+func (s *Scraper) readBody(b []byte, f format, t int64) error {
+	r := &s.reading
+	r.format = f
+	if s.shape != nil && s.shape.format == f && s.shape.replay(b, s.live, &s.out, r) {
 		return nil
 	}
-	p.shape = nil
-	if err := guard(b, f, p.cache.o.SampleLimit); err != nil {
+	if err := guard(b, f, s.o.SampleLimit); err != nil {
 		return err
 	}
-	p.cache.wake()
-	p.cache.use(f)
-	p.record.begin()
-	if err := p.slow(b, f); err != nil {
+	n := len(s.live) + 16
+	p := &parse{o: &s.o, known: s.known, out: &s.out, reading: r, t: t, format: f, meta: meta{typ: model.MetricTypeUnknown}}
+	p.record = record{ok: true, columns: make([]int, 0, n)}
+	if f == formatText {
+		p.record.ends = make([]int, 0, n)
+	}
+	r.live = make([]*series.Series, 0, n)
+	if err := p.slow(b); err != nil {
 		return err
 	}
-	p.shape = p.record.shape(f, b, p)
+	r.shape = p.record.shape(f, b, &s.out, r)
 	return nil
 }
 
 // slow reads a body with textparse.
-func (p *parse) slow(b []byte, f format) error {
+func (p *parse) slow(b []byte) error {
 	if len(b) == 0 {
 		return nil // a good scrape in each format, also in OpenMetrics
 	}
 	var tp textparse.Parser
-	switch f {
+	switch p.format {
 	case formatText:
 		tp = textparse.NewPromParser(b, nil, false)
 	case formatProtobuf:
@@ -119,7 +120,7 @@ func (p *parse) slow(b []byte, f format) error {
 			return nil
 		}
 		if err != nil {
-			return failed(Parse, "malformed %s body: %s", f, shorten(err.Error()))
+			return failed(Parse, "malformed %s body: %s", p.format, shorten(err.Error()))
 		}
 		switch et {
 		case textparse.EntryHelp:
@@ -138,35 +139,12 @@ func (p *parse) slow(b []byte, f format) error {
 			p.describe(name)
 			p.meta.unit = append(p.meta.unit[:0], unit...)
 		case textparse.EntrySeries:
-			key, ts, v := tp.Series()
-			if f == formatOpenMetrics && p.created.line(p, tp, v) {
-				continue
-			}
-			// Only the scraper says when a series ends.
-			if value.IsStaleNaN(v) {
-				v = math.Float64frombits(value.NormalNaN)
-			}
-			if err := p.sample(tp, f, key, ts != nil, v, nil, nil); err != nil {
-				return err
-			}
-			if f == formatText {
-				p.record.end(b, key)
-			}
+			err = p.float(tp, b)
 		case textparse.EntryHistogram:
-			key, ts, h, fh := tp.Histogram()
-			// The parser checks the first one of a family only.
-			var err error
-			if h != nil {
-				err = h.Validate()
-			} else if fh != nil {
-				err = fh.Validate()
-			}
-			if err != nil {
-				return failed(Parse, "malformed %s body: histogram %.200q: %w", f, key, err)
-			}
-			if err := p.sample(tp, f, key, ts != nil, 0, h, fh); err != nil {
-				return err
-			}
+			err = p.histogram(tp)
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
@@ -178,81 +156,33 @@ func (p *parse) describe(name []byte) {
 		m.name = append(m.name[:0], name...)
 		m.help, m.unit, m.typ = m.help[:0], m.unit[:0], model.MetricTypeUnknown
 	}
-	m.pending = true
+	p.pending = true
 	p.created.family()
 }
 
-// sample takes one sample, a float or a native histogram.
-func (p *parse) sample(tp textparse.Parser, f format, key []byte, stamped bool, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram) error {
-	if p.meta.pending {
-		m := &p.meta
-		var first bool
-		if p.family, first = p.cache.familyOf(m.name, m.help, m.unit, m.typ); first {
-			p.families++
-		}
-		m.pending = false
-	}
-	p.scraped++
-	if stamped {
-		p.st.TimestampsIgnored++
-		p.record.ok = false
-	}
-	var r *raw
-	if p.last != nil && p.last.next != nil && p.last.next.key == string(key) {
-		r = p.last.next
-	} else {
-		r = p.cache.raws[string(key)]
-	}
-	if r == nil || r.family != p.family {
-		if len(key) > MaxSeriesBytes {
-			return failed(LabelLimit, "series %.200q... has %d bytes, the limit is %d", key, len(key), MaxSeriesBytes)
-		}
-		tp.Labels(&p.ls)
-		var err error
-		if r, err = p.cache.resolve(r, key, p.ls, p.family, p.st); err != nil {
-			return err
-		}
-	}
-	if p.last != nil {
-		p.last.next = r
-	}
-	p.last = r
-	if r.seen != p.cache.round {
-		r.seen = p.cache.round
-		p.raws++
-	}
-	if r.marker != markNone {
-		p.look(r.marker, v)
-	}
-	e := r.entry
-	if e == nil {
-		p.record.columns = append(p.record.columns, -1)
-		return p.bound()
-	}
-	if p.kept++; p.kept > p.cache.o.SampleLimit {
-		return failed(SampleLimit, "more than %d samples in one scrape", p.cache.o.SampleLimit)
-	}
-	if e.seen == p.cache.round {
-		p.st.Duplicates++
-		p.record.columns = append(p.record.columns, -1)
+// float takes one float sample, unless it is a _created line.
+func (p *parse) float(tp textparse.Parser, b []byte) error {
+	key, ts, v := tp.Series()
+	if p.format == formatOpenMetrics && p.created.line(p, tp, v) {
 		return nil
 	}
-	e.seen = p.cache.round
-	p.entries++
-	if e.fresh {
-		p.added++
+	// Only the scraper says when a series ends.
+	if value.IsStaleNaN(v) {
+		v = math.Float64frombits(value.NormalNaN)
 	}
-	p.live = append(p.live, e)
-	if h != nil || fh != nil {
-		p.out.Histograms = append(p.out.Histograms, series.Histogram{Series: e.series, Start: p.notLater(max(tp.StartTimestamp(), 0)), Int: h, Float: fh})
-		p.exemplars(tp, -len(p.out.Histograms))
-		return nil
+	if p.format == formatText {
+		p.record.end(b, key)
 	}
-	p.out.Series = append(p.out.Series, e.series)
-	p.out.Values = append(p.out.Values, v)
-	column := len(p.out.Series) - 1
+	s, err := p.sample(tp, key, ts != nil, v)
+	if s == nil {
+		p.record.columns = append(p.record.columns, -1)
+		return err
+	}
+	column := len(p.out.Series)
 	p.record.columns = append(p.record.columns, column)
-	switch f {
+	p.out.Series = append(p.out.Series, s)
+	p.out.Values = append(p.out.Values, v)
+	switch p.format {
 	case formatText:
 		return nil
 	case formatOpenMetrics:
@@ -264,24 +194,104 @@ func (p *parse) sample(tp textparse.Parser, f format, key []byte, stamped bool, 
 	return nil
 }
 
+// histogram takes one native histogram.
+func (p *parse) histogram(tp textparse.Parser) error {
+	key, ts, h, fh := tp.Histogram()
+	// The parser checks the first one of a family only.
+	var err error
+	if h != nil {
+		err = h.Validate()
+	} else if fh != nil {
+		err = fh.Validate()
+	}
+	if err != nil {
+		return failed(Parse, "malformed %s body: histogram %.200q: %w", p.format, key, err)
+	}
+	s, err := p.sample(tp, key, ts != nil, 0)
+	if s == nil {
+		p.record.columns = append(p.record.columns, -1)
+		return err
+	}
+	p.out.Histograms = append(p.out.Histograms, series.Histogram{Series: s, Start: min(max(tp.StartTimestamp(), 0), p.t), Int: h, Float: fh})
+	p.exemplars(tp, -len(p.out.Histograms))
+	return nil
+}
+
+// sample gives the series of the current sample, or nil if it is left out.
+func (p *parse) sample(tp textparse.Parser, key []byte, stamped bool, v float64) (*series.Series, error) {
+	r := p.reading
+	if p.pending {
+		var first bool
+		if p.family, first = p.known.familyOf(&p.meta); first {
+			r.families++
+		}
+		p.pending = false
+	}
+	r.scraped++
+	if stamped {
+		r.noted.timestampsIgnored++
+		p.record.ok = false
+	}
+	sp := p.known.spellings[string(key)]
+	if sp == nil || sp.family != p.family || sp.format != p.format {
+		if len(key) > MaxSeriesBytes {
+			return nil, failed(LabelLimit, "series %.200q... has %d bytes, the limit is %d", key, len(key), MaxSeriesBytes)
+		}
+		tp.Labels(&p.ls)
+		var err error
+		if sp, err = p.known.resolve(sp, key, p.ls, p.family, p.format, r); err != nil {
+			return nil, err
+		}
+	}
+	if sp.seen != p.known.attempt {
+		sp.seen = p.known.attempt
+		r.spellings++
+	}
+	switch sp.says {
+	case saysCPUs:
+		r.cpus, r.cpusZero = true, v == 0
+	case saysEngineInfo:
+		r.engineInfo = true
+	}
+	if sp.series == nil {
+		return nil, p.bound()
+	}
+	l := p.known.line(sp.series)
+	if l.own == p.known.attempt {
+		r.noted.clashes++
+		return nil, p.bound()
+	}
+	if r.kept++; r.kept > p.o.SampleLimit {
+		return nil, failed(SampleLimit, "more than %d samples in one scrape", p.o.SampleLimit)
+	}
+	if l.seen == p.known.attempt {
+		r.noted.duplicates++
+		return nil, nil
+	}
+	l.seen = p.known.attempt
+	r.samples++
+	if !l.live {
+		r.added++
+	}
+	r.live = append(r.live, sp.series)
+	return sp.series, nil
+}
+
 // addStart gives a column behind all that have one its start timestamp, if it is one.
 func (p *parse) addStart(column int, st int64) {
 	if st <= 0 {
 		return
 	}
-	for len(p.starts) < column {
-		p.starts = append(p.starts, 0)
+	r := p.reading
+	for len(r.starts) < column {
+		r.starts = append(r.starts, 0)
 	}
-	p.starts = append(p.starts, st)
+	r.starts = append(r.starts, st)
 }
-
-// notLater is a start timestamp that is not later than its sample, as a host whose
-// clock was set back would have it.
-func (p *parse) notLater(st int64) int64 { return min(st, p.t) }
 
 // bound keeps the number of excluded series that are remembered in proportion.
 func (p *parse) bound() error {
-	if limit := excluded * p.cache.o.SampleLimit; p.scraped-p.kept > limit {
+	if limit := excluded * p.o.SampleLimit; p.reading.scraped-p.reading.kept > limit {
 		return failed(SampleLimit, "more than %d excluded samples in one scrape", limit)
 	}
 	return nil
@@ -308,16 +318,6 @@ func (p *parse) exemplars(tp textparse.Parser, index int) {
 			continue
 		}
 		p.out.Exemplars = append(p.out.Exemplars, series.Exemplar{Index: index, Exemplar: e})
-	}
-}
-
-// look reads what the engine says about itself.
-func (p *parse) look(m marker, v float64) {
-	switch m {
-	case markCPUs:
-		p.cpus, p.cpusZero = true, v == 0
-	case markEngineInfo:
-		p.engineInfo = true
 	}
 }
 

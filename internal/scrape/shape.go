@@ -10,29 +10,29 @@ import (
 )
 
 // shape is what bodies like the last one that textparse has read are: all but their
-// values. On an engine nearly every body has the shape of the one before.
+// values. On an engine nearly every body has the shape of the one before. It stands for
+// the series of the last good scrape, and for what the program sent beside them.
 type shape struct {
 	format format
 	tape   *replay.Tape
-	series []*series.Series
-	// starts are as in parse.
+	// starts are as in reading.
 	starts        []int64
 	scraped, kept int
+	clashes       uint64
 }
 
-// replay reads b into the columns of p, if it has the shape.
-func (s *shape) replay(b []byte, p *parse) bool {
-	n := len(s.series)
-	p.out.Values = slices.Grow(p.out.Values, n)[:n]
-	if !s.tape.Replay(b, p.out.Values) {
-		p.out.Reset()
+// replay reads b into out, if it has the shape; live are the series of the shape.
+func (s *shape) replay(b []byte, live []*series.Series, out *series.Scrape, r *reading) bool {
+	n := len(live)
+	out.Values = slices.Grow(out.Values, n)[:n]
+	if !s.tape.Replay(b, out.Values) {
+		out.Reset()
 		return false
 	}
-	p.out.Series = append(p.out.Series, s.series...)
-	p.starts = append(p.starts, s.starts...)
-	p.scraped, p.kept, p.entries = s.scraped, s.kept, n
-	p.st.Duplicates += uint64(s.kept - n)
-	p.replayed = true
+	out.Series = append(out.Series, live...)
+	r.replayed, r.starts = true, s.starts
+	r.scraped, r.kept, r.samples = s.scraped, s.kept, n
+	r.noted.duplicates, r.noted.clashes = uint64(s.kept-n), s.clashes
 	return true
 }
 
@@ -41,10 +41,6 @@ type record struct {
 	ok bool // it can have one
 	// For each sample in the body: its column or -1, and where in text its labels end.
 	columns, ends []int
-}
-
-func (r *record) begin() {
-	r.ok, r.columns, r.ends = true, r.columns[:0], r.ends[:0]
 }
 
 // end notes where a series' name and labels end, which are the part key of b.
@@ -57,11 +53,10 @@ func (r *record) end(b, key []byte) {
 	r.ends = append(r.ends, at+len(key))
 }
 
-// shape is that of b, which was just read into p, or nil.
-func (r *record) shape(f format, b []byte, p *parse) *shape {
-	out := p.out
+// shape is that of b, which was just read into out, or nil.
+func (r *record) shape(f format, b []byte, out *series.Scrape, read *reading) *shape {
 	// Of an engine that may be booting each body is looked at.
-	if booting := p.cpus && !p.engineInfo; !r.ok || booting || len(out.Series) == 0 || len(out.Histograms) > 0 || len(out.Exemplars) > 0 {
+	if booting := read.cpus && !read.engineInfo; !r.ok || booting || len(out.Series) == 0 || len(out.Histograms) > 0 || len(out.Exemplars) > 0 {
 		return nil
 	}
 	var tape *replay.Tape
@@ -75,7 +70,7 @@ func (r *record) shape(f format, b []byte, p *parse) *shape {
 		return nil
 	}
 	return &shape{
-		format: f, tape: tape, series: slices.Clone(out.Series), starts: slices.Clone(p.starts),
-		scraped: p.scraped, kept: p.kept,
+		format: f, tape: tape, starts: read.starts,
+		scraped: read.scraped, kept: read.kept, clashes: read.noted.clashes,
 	}
 }

@@ -9,8 +9,6 @@ import (
 	"errors"
 	"testing"
 	"time"
-
-	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
 
 func TestAlarm(t *testing.T) {
@@ -46,18 +44,18 @@ func TestLoopWithAlarm(t *testing.T) {
 	f.set(typeText, "a 1\n")
 	l := NewLoop(newScraper(t, Options{Target: f.url, Interval: 40 * time.Millisecond}))
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	var times []int64
-	err := l.Run(ctx, func(sc *series.Scrape) error {
+	for now := range l.Times(ctx) {
 		if l.alarm == nil {
 			t.Error("no alarm")
 		}
-		if times = append(times, sc.Time); len(times) == 4 {
+		if times = append(times, l.Scrape(ctx, now, nil).Time); len(times) == 4 {
 			cancel()
 		}
-		return nil
-	})
-	if !errors.Is(err, context.Canceled) || l.alarm != nil {
-		t.Errorf("%v", err)
+	}
+	if len(times) != 4 || l.alarm != nil {
+		t.Errorf("times %v", times)
 	}
 	for i := 1; i < len(times); i++ {
 		if times[i] <= times[i-1] {

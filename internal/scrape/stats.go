@@ -28,7 +28,7 @@ type Stats struct {
 	Format string
 	// TimestampsIgnored counts samples that came with a timestamp of their own,
 	// Renamed the labels that had to become exported_*, Duplicates the samples of
-	// a series that stood twice in one scrape, Clashes the series left out because
+	// a series that stood twice in one scrape, Clashes the samples left out because
 	// the program sends one with the same labels.
 	TimestampsIgnored, Renamed, Duplicates, Clashes uint64
 	// ClockWaits counts backward steps of the clock of up to two intervals, which
@@ -48,4 +48,45 @@ func (s *Stats) Failed() uint64 {
 		}
 	}
 	return n
+}
+
+// count books an attempt.
+func (s *Scraper) count(o Outcome, now time.Time, took time.Duration, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := &s.stats
+	st.Outcomes[o]++
+	st.Duration, st.LastScrape, st.Up, st.Waiting = took, now, err == nil, ""
+	if o == HeldBack {
+		st.Waiting = "the engine is still starting"
+	}
+	n := &s.reading.noted
+	st.TimestampsIgnored += n.timestampsIgnored
+	st.Renamed += n.renamed
+	st.Duplicates += n.duplicates
+	st.Clashes += n.clashes
+	if err == nil {
+		st.LastSuccess = now
+	}
+	switch {
+	case err != nil:
+		st.LastError, st.LastErrorTime = err.Error(), now
+	case o == OK:
+		st.Format = s.reading.format.String()
+		st.LastSamples = s.reading.samples
+		st.Samples += uint64(s.reading.samples)
+	}
+}
+
+// Stats is a copy of the counters; it may be called from any goroutine.
+func (s *Scraper) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stats
+}
+
+func (s *Scraper) bump(f func(*Stats)) {
+	s.mu.Lock()
+	f(&s.stats)
+	s.mu.Unlock()
 }

@@ -178,14 +178,6 @@ const (
 // roomFor is the size of a buffer for bodies of about n bytes.
 func roomFor(n int64) int64 { return n + n/16 + 2 }
 
-// rest fits the buffer to bodies like the last one.
-func (t *target) rest() {
-	n := len(t.body)
-	if room := roomFor(int64(n)); int64(cap(t.body)) > room+room/8 {
-		t.body = make([]byte, n, room)
-	}
-}
-
 // read reads a body to its end; length is what was announced, -1 if nothing was.
 func (t *target) read(r io.Reader, length int64) ([]byte, error) {
 	// A buffer that a single huge body left behind is not kept for ever.

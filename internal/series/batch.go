@@ -10,6 +10,9 @@ import "fmt"
 type Position struct {
 	Scrape  uint64
 	Ordinal uint32
+	// Count is the number of samples appended before that sample, over restarts:
+	// between two positions lie as many samples as their counts differ by.
+	Count uint64
 }
 
 // Before reports whether p comes before o.
@@ -49,11 +52,12 @@ type Batch struct {
 	// Times are those of the scrapes in it, oldest first. The first and the last
 	// scrape may be there in part.
 	Times []int64
-	// Rows stand in the order in which the series first appear.
+	// Rows stand in the order in which the series first appear, one for each. They were
+	// held at one time: those with the same labels have the same Line.
 	Rows []Row
 	// Samples counts the samples in Rows, native histograms included.
 	Samples int
-	// Unreadable counts samples between From and To whose record was damaged and
-	// which are therefore not in Rows.
-	Unreadable uint64
+	// Lost counts, by reason, the samples between From and To that are not in Rows:
+	// their record is damaged, or they never reached the disk.
+	Lost [Losses]uint64
 }

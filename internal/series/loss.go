@@ -23,9 +23,9 @@ const (
 	Unreadable
 	// Future: stamped more than two minutes ahead of the clock when it was due.
 	Future
-	// Poison: answered with 5xx for an hour while the scrape after it was accepted.
+	// Poison: answered with 5xx for hours while what came behind it was accepted.
 	Poison
-	// Foreign: written by another host before its disk was cloned.
+	// Foreign is retired: earlier releases set another host's scrapes aside.
 	Foreign
 	// EndpointRemoved: no endpoint has claimed the cursor for seven days.
 	EndpointRemoved

@@ -14,11 +14,12 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// Series is the identity of one time series and what is known about its
-// family. It is immutable once it was handed out, so that a pointer to it can
-// stand for it: within one process an equal pointer means an equal series. The
-// reverse does not hold; two packages may hold two copies of one series.
+// Series is the identity of one time series and what is known about its family.
+// A Registry gives it its number; it is immutable from then on.
 type Series struct {
+	// Ref is the number. A series with the same labels and other metadata has
+	// another number on the same Line, which is the number of the first of them.
+	Ref, Line Ref
 	// Labels is the full, sorted label set as it is sent: the metric name, the
 	// labels of the exposition, job, instance and the external labels.
 	Labels labels.Labels
@@ -53,8 +54,8 @@ func FamilyOf(name string, t model.MetricType) string {
 
 // Scrape is the outcome of one scrape: one time and, in columns, a value for
 // each series that had one, stale markers included. Values[i] and Starts[i]
-// belong to Series[i]. No label set stands twice in a scrape, and the order of
-// the series is kept all the way to the receiver.
+// belong to Series[i], which whoever fills the scrape holds. No label set stands
+// twice in a scrape, and the order of the series is kept all the way to the receiver.
 type Scrape struct {
 	// Time is the timestamp of every sample, in milliseconds since the epoch.
 	Time   int64

@@ -104,7 +104,7 @@ func BenchmarkRead(b *testing.B) {
 	for b.Loop() {
 		n := 0
 		for at := start; ; at = batch.To {
-			if err := c.Read(&batch, at, Limits{Samples: 10_000}); err != nil {
+			if err := c.Read(ctx(), &batch, at, Limits{Samples: 10_000}); err != nil {
 				b.Fatal(err)
 			}
 			if batch.To == batch.From {
@@ -137,7 +137,7 @@ func BenchmarkMerge(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for b.Loop() {
-		if err := c.Read(&batch, c.Position(), Limits{}); err != nil {
+		if err := c.Read(ctx(), &batch, c.Position(), Limits{}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -150,7 +150,7 @@ func BenchmarkOpen(b *testing.B) {
 	day(b, dir)
 	b.ResetTimer()
 	for b.Loop() {
-		s, err := Open(dir, Options{})
+		s, err := Open(dir, Options{Series: registry})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -56,7 +56,7 @@ func appendBlob(dst []byte, time int64, hs []series.Histogram, ids []uint32, xs 
 }
 
 // blob reads the rest of s. Exemplars may belong to one of the columns' n floats.
-func (s *source) blob(dict []*series.Series, floats int, hs []series.Histogram, xs []series.Exemplar) ([]series.Histogram, []series.Exemplar) {
+func (s *source) blob(dict []defined, floats int, hs []series.Histogram, xs []series.Exemplar) ([]series.Histogram, []series.Exemplar) {
 	count := s.uvarint()
 	if count > uint64(len(s.b)) {
 		s.fail("too many histograms")
@@ -64,11 +64,11 @@ func (s *source) blob(dict []*series.Series, floats int, hs []series.Histogram, 
 	}
 	for range count {
 		id := s.uvarint()
-		if id >= uint64(len(dict)) || dict[id] == nil {
+		if id >= uint64(len(dict)) || dict[id].series == nil {
 			s.fail("a histogram of a series that is not defined")
 			return hs, xs
 		}
-		hs = append(hs, series.Histogram{Series: dict[id]})
+		hs = append(hs, series.Histogram{Series: dict[id].series})
 	}
 	nx := s.uvarint()
 	if nx > uint64(len(s.b)) {

@@ -3,7 +3,9 @@
 package spool
 
 import (
+	"context"
 	"fmt"
+	"slices"
 
 	"github.com/sirupsen/logrus"
 
@@ -16,11 +18,6 @@ import (
 // where its cursor may have been lost to damage, at the oldest. It is called again
 // when the endpoints change; a cursor keeps its identity.
 func (s *Spool) Claim(eps []Endpoint) ([]*Cursor, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing {
-		return nil, ErrClosed
-	}
 	for i, e := range eps {
 		for _, f := range eps[:i] {
 			if e.Name == f.Name {
@@ -28,68 +25,78 @@ func (s *Spool) Claim(eps []Endpoint) ([]*Cursor, error) {
 			}
 		}
 	}
-	// 0 is none.
-	now := max(1, s.clock.now().UnixMilli())
-	s.expire()
-	out := s.match(eps)
-	first := !s.claimed
-	s.claimed = true
-	for _, c := range s.cursors {
-		wanted := false
-		for _, o := range out {
-			wanted = wanted || o == c
-		}
-		if !wanted && (c.claimed || c.unclaimed == 0) {
-			c.claimed, c.unclaimed, c.idle, c.idleNoted = false, now, 0, 0
-			c.sent, c.sentCum = series.Position{}, 0
-			c.doubt, c.doubtCum = series.Position{}, 0
+	out, err := s.claim(eps)
+	if err != nil || s.log.dir == "" {
+		return out, err
+	}
+	s.kick()
+	_ = s.await(context.Background(), func() (bool, error) {
+		s.table.mu.Lock()
+		defer s.table.mu.Unlock()
+		return !s.table.file.must || s.table.err != nil, nil
+	})
+	return out, nil
+}
+
+func (s *Spool) claim(eps []Endpoint) ([]*Cursor, error) {
+	t, l := &s.table, &s.log
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closing {
+		return nil, ErrClosed
+	}
+	t.expire(s.clock.passed(), l.visible.cum, s.o.Log)
+	out := t.match(eps)
+	for _, c := range t.cursors {
+		if !slices.Contains(out, c) && (c.claimed || c.state.unclaimed == 0) {
+			// 0 is none.
+			c.claimed, c.state.unclaimed, c.state.idle = false, max(1, s.o.now().UnixMilli()), 0
+			c.state.note, c.pin = Note{Learned: c.state.note.Learned}, series.Position{}
 			c.version++
-			s.dropReaders()
-			s.log.WithField("endpoint", c.name).Info("no endpoint claims this cursor any more")
+			s.o.Log.WithField("endpoint", c.state.name).Info("no endpoint claims this cursor any more")
 		}
 	}
 	for i, e := range eps {
-		c := out[i]
-		if c == nil {
-			c = s.newCursor()
-			out[i] = c
+		if out[i] == nil {
+			out[i] = s.newCursor()
 		}
-		if c.name != e.Name && c.name != "" {
-			s.log.WithFields(logrus.Fields{"endpoint": e.Name, "was": c.name}).Info("an endpoint takes over a stored cursor")
+		c := out[i]
+		st := &c.state
+		if st.name != e.Name && st.name != "" {
+			s.o.Log.WithFields(logrus.Fields{"endpoint": e.Name, "was": st.name}).Info("an endpoint takes over a stored cursor")
 		}
 		if !c.claimed {
-			s.rejoin(c, first)
+			st.rejoin(l.head(), !t.claimed)
 		}
-		c.name, c.nameHash, c.urlHash = e.Name, shortHash(e.Name), shortHash(e.URL)
-		c.claimed, c.unclaimed, c.idle, c.idleNoted = true, 0, 0, 0
+		if st.urlHash != shortHash(e.URL) {
+			st.note.Learned = Learned{}
+		}
+		st.name, st.nameHash, st.urlHash = e.Name, shortHash(e.Name), shortHash(e.URL)
+		c.claimed, st.unclaimed, st.idle = true, 0, 0
 		c.version++
 	}
-	s.orphans = 0
-	if s.dir == "" {
-		return out, nil
-	}
-	s.file.must = true
-	s.kick()
-	_ = s.await(func() (bool, error) { return !s.file.must || s.cursorErr != nil, nil })
+	t.claimed, t.orphans, t.file.must = true, 0, true
 	return out, nil
 }
 
 // match finds the stored cursor of each endpoint, nil where there is none.
-func (s *Spool) match(eps []Endpoint) []*Cursor {
+func (t *table) match(eps []Endpoint) []*Cursor {
 	out := make([]*Cursor, len(eps))
 	used := map[*Cursor]bool{}
 	take := func(fits func(e Endpoint, c *Cursor) bool) {
 		for i, e := range eps {
-			for _, c := range s.cursors {
+			for _, c := range t.cursors {
 				if out[i] == nil && !used[c] && fits(e, c) {
 					out[i], used[c] = c, true
 				}
 			}
 		}
 	}
-	take(func(e Endpoint, c *Cursor) bool { return shortHash(e.Name) == c.nameHash })
-	take(func(e Endpoint, c *Cursor) bool { return e.URL != "" && shortHash(e.URL) == c.urlHash })
-	if len(eps)-len(used) == 1 && len(s.cursors)-len(used) == 1 {
+	take(func(e Endpoint, c *Cursor) bool { return shortHash(e.Name) == c.state.nameHash })
+	take(func(e Endpoint, c *Cursor) bool { return e.URL != "" && shortHash(e.URL) == c.state.urlHash })
+	if len(eps)-len(used) == 1 && len(t.cursors)-len(used) == 1 {
 		take(func(Endpoint, *Cursor) bool { return true })
 	}
 	return out
@@ -98,93 +105,34 @@ func (s *Spool) match(eps []Endpoint) []*Cursor {
 // newCursor makes a cursor behind the newest scrape, or at the oldest one if a
 // stored cursor is known to be lost: sending twice is better than not at all.
 func (s *Spool) newCursor() *Cursor {
-	c := &Cursor{s: s, changedCh: make(chan struct{}, 1)}
-	c.reader.s = s
-	c.pos, c.cum = series.Position{Scrape: s.next}, s.total
-	if s.orphans > 0 {
-		s.orphans--
-		c.pos, c.cum = s.head()
+	t := &s.table
+	pair := 1
+	for slices.ContainsFunc(t.cursors, func(c *Cursor) bool { return c.pair == pair }) {
+		pair++
 	}
-	c.created = c.cum
-	c.pair = 1
-	for taken := true; taken; {
-		taken = false
-		for _, o := range s.cursors {
-			if o.pair == c.pair {
-				c.pair++
-				taken = true
-			}
-		}
+	t.file.room(pair)
+	c := newCursor(s, pair)
+	c.state.pos = s.log.end.position()
+	if t.orphans > 0 {
+		t.orphans--
+		c.state.pos = s.log.head()
 	}
-	s.file.room(c.pair)
-	s.cursors = append(s.cursors, c)
+	c.state.created = c.state.pos.Count
+	t.cursors = append(t.cursors, c)
 	return c
 }
 
-// head is where the oldest scrape stands that there is.
-func (s *Spool) head() (series.Position, uint64) {
-	switch {
-	case len(s.segs) > 0:
-		return series.Position{Scrape: s.segs[0].first}, s.segs[0].cum
-	case len(s.ring.entries) > 0:
-		return series.Position{Scrape: s.ring.entries[0].seq}, s.ring.entries[0].cum
+// rejoin brings a cursor that is claimed up to the oldest scrape that there is. restart
+// is true where it was an endpoint's when the process last ended; else what is gone
+// went while nobody claimed it.
+func (st *cursorState) rejoin(head series.Position, restart bool) {
+	if !st.pos.Before(head) {
+		return
 	}
-	return series.Position{Scrape: s.next}, s.total
-}
-
-// rejoin brings a cursor that is claimed up to what there is. restart is true
-// where it was an endpoint's when the process last ended.
-func (s *Spool) rejoin(c *Cursor, restart bool) {
-	// What was in flight when its segment went can no longer be sent.
-	if c.lost() > 0 {
-		c.tally.Lost[series.EvictedSize] += less(c.lostFrom, c.cum)
-		c.pos, c.cum = c.resume, c.lostTo
-		c.forget()
+	why := series.Unreadable
+	if !restart || st.unclaimed != 0 {
+		why = series.EndpointRemoved
 	}
-	head, cum := s.head()
-	if cum > c.cum {
-		n := cum - c.cum
-		why := series.Unreadable
-		if !restart || c.unclaimed != 0 {
-			why = series.EndpointRemoved
-		} else if _, sent := c.uncertain(); sent > c.cum {
-			flight := min(sent, cum) - c.cum
-			c.tally.Lost[series.EvictedSize] += flight
-			n -= flight
-		}
-		c.tally.Lost[why] += n
-		c.pos, c.cum = head, cum
-	}
-}
-
-// expire deletes the cursors that nobody has claimed for too long, and another host's
-// segments that have been aside for too long: in time that the process ran.
-func (s *Spool) expire() {
-	passed := s.clock.passed()
-	s.ageAside(passed)
-	kept := s.cursors[:0]
-	for _, c := range s.cursors {
-		if !c.claimed && c.unclaimed != 0 {
-			c.idle += passed
-		}
-		if c.claimed || c.unclaimed == 0 || c.idle < unclaimedFor {
-			kept = append(kept, c)
-			continue
-		}
-		n := c.pending(s.visibleCum)
-		s.state.removed.Lost[series.EndpointRemoved] += n
-		s.file.freed = append(s.file.freed, c.pair)
-		s.file.dirty = true
-		s.log.WithFields(logrus.Fields{"endpoint": c.name, "samples": n}).Warn("a cursor that no endpoint claimed for seven days is deleted")
-	}
-	clear(s.cursors[len(kept):])
-	s.cursors = kept
-}
-
-// Removed is what became of the samples of cursors that were deleted because no
-// endpoint claimed them.
-func (s *Spool) Removed() series.Tally {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.state.removed
+	st.tally.Lost[why] += less(head.Count, st.pos.Count)
+	st.pos = head
 }

@@ -4,7 +4,6 @@ package spool
 
 import (
 	"encoding/binary"
-	"errors"
 	"hash/crc32"
 	"os"
 	"path/filepath"
@@ -12,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/prometheus/model/labels"
 	logtest "github.com/sirupsen/logrus/hooks/test"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
@@ -51,14 +49,14 @@ func TestClaim(t *testing.T) {
 				mustAppend(t, s, g.next())
 			}
 			for i, n := range []int{3, 6} {
-				if err := cs[i].Ack(series.Position{Scrape: uint64(n + 1)}, series.Tally{Delivered: uint64(n)}); err != nil {
+				if err := ack(cs[i], series.Position{Scrape: uint64(n + 1), Count: uint64(n)}, series.Tally{Delivered: uint64(n)}); err != nil {
 					t.Fatal(err)
 				}
 			}
 			check := func(cs []*Cursor) {
 				t.Helper()
 				for i, c2 := range cs {
-					want := map[byte]series.Position{'a': {Scrape: 4}, 'b': {Scrape: 7}, '-': {Scrape: 11}}[c.got[i]]
+					want := map[byte]series.Position{'a': {Scrape: 4, Count: 3}, 'b': {Scrape: 7, Count: 6}, '-': {Scrape: 11, Count: 10}}[c.got[i]]
 					if p := c2.Position(); p != want {
 						t.Errorf("%s is at %v, want %v", c.eps[i].Name, p, want)
 					}
@@ -115,7 +113,7 @@ func TestUnclaimedIsRemoved(t *testing.T) {
 	g.time += segmentAge.Milliseconds()
 	mustAppend(t, s, g.next())
 	drain(t, a, Limits{})
-	waitFor(t, s, func() bool { return len(s.segs) == 1 && len(s.trash) == 0 })
+	waitFor(t, s, func() bool { return len(s.log.segs) == 1 && len(s.log.trash) == 0 })
 
 	clock.pass(6 * oneDay)
 	cs := mustClaim(t, s, "a", "b")
@@ -142,73 +140,6 @@ func TestUnclaimedIsRemoved(t *testing.T) {
 	s = mustOpen(t, dir, o)
 	if n := s.Removed().Lost[series.EndpointRemoved]; n != 2 {
 		t.Errorf("%d samples are counted as removed after a restart, want 2", n)
-	}
-}
-
-// engine is a scrape that carries the engine's identity.
-func engine(at int64, id string, n int) *series.Scrape {
-	sc := newTarget(n).at(at)
-	if id != "" {
-		sc.Series = append(sc.Series, &series.Series{Labels: labels.FromStrings("__name__", "engine_daemon_engine_info", "daemon_id", id)})
-		sc.Values = append(sc.Values, 1)
-	}
-	sc.Series = append(sc.Series, &series.Series{Labels: labels.FromStrings("__name__", "up")})
-	sc.Values = append(sc.Values, 1)
-	return sc
-}
-
-func TestForeign(t *testing.T) {
-	for name, c := range map[string]struct {
-		instance, id string
-		before       string
-		foreign      bool
-	}{
-		"same host":                {"host-1", "id-1", "id-1", false},
-		"renamed":                  {"host-2", "id-1", "id-1", false},
-		"engine installed anew":    {"host-1", "id-2", "id-1", false},
-		"cloned":                   {"host-2", "id-2", "id-1", true},
-		"no engine before, cloned": {"host-2", "id-2", "", false},
-		"no engine now":            {"host-2", "", "id-1", false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir := memoryDir(t)
-			s := mustOpen(t, dir, Options{Instance: "host-1"})
-			mustClaim(t, s, "a")
-			at := int64(1_800_000_000_000)
-			var n uint64
-			for range 5 {
-				at += 1000
-				sc := engine(at, c.before, 2)
-				n += uint64(sc.Len())
-				mustAppend(t, s, sc)
-			}
-			closeSpool(t, s)
-
-			s = mustOpen(t, dir, Options{Instance: c.instance})
-			cur := mustClaim(t, s, "a")[0]
-			var b series.Batch
-			err := cur.Read(&b, cur.Position(), Limits{})
-			if held := c.instance != "host-1" && c.before != ""; held != errors.Is(err, ErrHeld) {
-				t.Errorf("before the engine is known: %v", err)
-			}
-			down := &series.Scrape{Time: at + 500, Series: []*series.Series{{Labels: labels.FromStrings("__name__", "up")}}, Values: []float64{0}}
-			mustAppend(t, s, down)
-			mustAppend(t, s, engine(at+1000, c.id, 2))
-			got := drain(t, cur, Limits{})
-			tally := cur.Tally()
-			if c.foreign {
-				if tally.Lost[series.Foreign] != n || len(got[`{__name__="up"}`]) != 2 {
-					t.Errorf("delivered %d, lost %v, want %d foreign", tally.Delivered, losses(tally), n)
-				}
-				closeSpool(t, s)
-				if aside, _ := filepath.Glob(filepath.Join(dir, dirName(0), "*"+foreignSuffix)); len(aside) != 1 {
-					t.Errorf("%d segments are set aside", len(aside))
-				}
-			} else if tally.Sum() != tally.Delivered || len(got[`{__name__="up"}`]) != 7 {
-				t.Errorf("delivered %d, lost %v", tally.Delivered, losses(tally))
-			}
-			balanced(t, cur)
-		})
 	}
 }
 
@@ -305,7 +236,7 @@ func TestDamagedCursors(t *testing.T) {
 				all = append(all, sc)
 				mustAppend(t, s, sc)
 			}
-			if err := c.Ack(series.Position{Scrape: 4}, series.Tally{Delivered: 6}); err != nil {
+			if err := ack(c, series.Position{Scrape: 4, Count: 6}, series.Tally{Delivered: 6}); err != nil {
 				t.Fatal(err)
 			}
 			crash(t, s)

@@ -2,15 +2,14 @@
 
 package spool
 
-import "time"
-
-const (
-	// steadyFor is how long a wall clock must have shown a time, running on from there,
-	// before anything is dropped for it.
-	steadyFor = time.Hour
-	// noteEvery is how much of a counted time a crash may lose.
-	noteEvery = 10 * time.Minute
+import (
+	"sync"
+	"time"
 )
+
+// steadyFor is how long a wall clock must have shown a time, running on from there,
+// before anything is dropped for it.
+const steadyFor = time.Hour
 
 // clock tells how old things are although the wall clock may be wrong: it starts in
 // 1970 where nothing keeps it, is ahead for a while, is set. What is older than the
@@ -23,6 +22,7 @@ type clock struct {
 	// ran is for how long the process has run.
 	ran func() time.Duration
 
+	mu sync.Mutex
 	// low is the lowest difference of the two in milliseconds since the running time
 	// since, before the lowest in the stretch before that, which lasted steadyFor.
 	low, before int64
@@ -34,6 +34,8 @@ type clock struct {
 
 // look reads the clocks. It is called every now and then, with each scrape at least.
 func (c *clock) look() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	ran := c.ran()
 	diff := c.now().UnixMilli() - ran.Milliseconds()
 	switch {
@@ -50,11 +52,15 @@ func (c *clock) look() {
 // wall is the time in milliseconds, as early as it has been said to be lately; ok is
 // false before anything is believed.
 func (c *clock) wall() (ms int64, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return min(c.low, c.before) + c.ran().Milliseconds(), c.held
 }
 
 // passed is the running time since it was asked last.
 func (c *clock) passed() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	ran := c.ran()
 	d := ran - c.counted
 	c.counted = ran

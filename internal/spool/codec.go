@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
 
 // errCorrupt is wrapped by everything that is said about bytes that do not decode.
@@ -64,17 +66,25 @@ func appendToken(dst []byte, x, p float64) []byte {
 	return dst
 }
 
-// appendValues writes the column and brings last, which is indexed by id, up to it.
-func appendValues(dst []byte, order []uint32, values, last []float64) []byte {
+// defined is a series as a segment knows it, at the place of its id, and what it
+// had last.
+type defined struct {
+	series *series.Series
+	value  float64
+	start  int64
+}
+
+// appendValues writes the column and brings dict up to it.
+func appendValues(dst []byte, order []uint32, values []float64, dict []defined) []byte {
 	run := uint64(0)
 	for i, id := range order {
-		x, p := values[i], last[id]
+		x, p := values[i], dict[id].value
 		if math.Float64bits(x) == math.Float64bits(p) {
 			run++
 			continue
 		}
 		dst = appendToken(binary.AppendUvarint(dst, run), x, p)
-		last[id], run = x, 0
+		dict[id].value, run = x, 0
 	}
 	if run > 0 {
 		dst = binary.AppendUvarint(dst, run)
@@ -84,19 +94,20 @@ func appendValues(dst []byte, order []uint32, values, last []float64) []byte {
 
 // appendStarts writes the start timestamps in the same manner: a count of
 // unchanged ones, then a zigzag varint. starts is empty where no series has one.
-func appendStarts(dst []byte, order []uint32, starts, last []int64) []byte {
+func appendStarts(dst []byte, order []uint32, starts []int64, dict []defined) []byte {
 	run := uint64(0)
 	for i, id := range order {
 		x := int64(0)
 		if len(starts) > 0 {
 			x = starts[i]
 		}
-		if x == last[id] {
+		p := dict[id].start
+		if x == p {
 			run++
 			continue
 		}
-		dst = binary.AppendUvarint(binary.AppendUvarint(dst, run), zigzag(x-last[id]))
-		last[id], run = x, 0
+		dst = binary.AppendUvarint(binary.AppendUvarint(dst, run), zigzag(x-p))
+		dict[id].start, run = x, 0
 	}
 	if run > 0 {
 		dst = binary.AppendUvarint(dst, run)
@@ -205,34 +216,34 @@ func (s *source) token(p float64) float64 {
 	return math.Float64frombits(math.Float64bits(p) ^ a)
 }
 
-// values fills out and brings last up to it.
-func (s *source) values(order []uint32, last, out []float64) {
+// values fills out and brings dict up to it.
+func (s *source) values(order []uint32, dict []defined, out []float64) {
 	for i := 0; i < len(order); i++ {
 		for n := s.gap(len(order) - i); n > 0; n-- {
-			out[i] = last[order[i]]
+			out[i] = dict[order[i]].value
 			i++
 		}
 		if i == len(order) || s.err != nil {
 			return
 		}
-		id := order[i]
-		last[id] = s.token(last[id])
-		out[i] = last[id]
+		d := &dict[order[i]]
+		d.value = s.token(d.value)
+		out[i] = d.value
 	}
 }
 
-func (s *source) starts(order []uint32, last, out []int64) {
+func (s *source) starts(order []uint32, dict []defined, out []int64) {
 	for i := 0; i < len(order); i++ {
 		for n := s.gap(len(order) - i); n > 0; n-- {
-			out[i] = last[order[i]]
+			out[i] = dict[order[i]].start
 			i++
 		}
 		if i == len(order) || s.err != nil {
 			return
 		}
-		id := order[i]
-		last[id] += unzigzag(s.uvarint())
-		out[i] = last[id]
+		d := &dict[order[i]]
+		d.start += unzigzag(s.uvarint())
+		out[i] = d.start
 	}
 }
 

@@ -3,274 +3,188 @@
 package spool
 
 import (
-	"sync"
+	"context"
+	"fmt"
 	"time"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
 
-// Cursor is one endpoint's place in the queue.
+// Cursor is one endpoint's place in the queue. Its methods are for one goroutine, but
+// those without a context are for any.
 type Cursor struct {
 	s *Spool
 	// pair is the cursor's place in the cursor file.
 	pair int
-	// The fields below are guarded by the spool's lock.
-	cursorState
-	claimed bool
-	// lostBy says of the samples in [lostFrom, lostTo) for which reason they were
-	// counted, so that a late answer can take that back.
-	lostBy [series.Losses]uint64
-	// version grows with each change; writing, saved and tried are the ones last
-	// handed to the disk, written, and written or failed.
-	version, writing, saved, tried uint64
-	// idleNoted is what of idle was handed to the disk.
-	idleNoted time.Duration
-	// oldest caches the time of the scrape at oldestAt.
-	oldest   int64
-	oldestAt uint64
-	// last and before are what the last two reads covered; the cursor's own
-	// goroutine's.
-	last, before bounds
-	changedCh    chan struct{}
 
-	// reading guards what Read works with, which only the cursor's goroutine does.
-	reading sync.Mutex
+	// The table's lock guards the next ones. claimed: an endpoint has it.
+	state   cursorState
+	claimed bool
+	// pin ends the range of the attempt that is under way, from the cursor on; zero
+	// for none.
+	pin series.Position
+	// version grows with each change; tried is the one that was last handed to the
+	// disk, saved the one that is there.
+	version, tried, saved uint64
+	// seen are the first and the last scrape that the last read looked at, so that their
+	// times are known.
+	seen [2]edge
+
+	changed chan struct{}
+	// reading is held by whoever reads for the cursor, and guards the reader.
+	reading chan struct{}
 	reader  reader
-	rows    map[*series.Series]int32
-	fails   int
 }
 
-// cursorState is what is kept of a cursor on disk. Counts are cumulative ones, of
-// samples since the spool began.
+// cursorState is what is kept of a cursor on disk.
 type cursorState struct {
 	name              string
 	nameHash, urlHash [16]byte
-	// pos and cum are where the next sample stands of which nothing is known yet.
-	pos series.Position
-	cum uint64
-	// sent and sentCum end the range in flight; sent is zero for none.
-	sent    series.Position
-	sentCum uint64
-	// doubt and doubtCum end what Doubt named; on disk the later of the two ends
-	// stands in the place of sent.
-	doubt    series.Position
-	doubtCum uint64
-	// The samples in [lostFrom, lostTo), at or behind the range in flight, were
-	// evicted and are counted as lost; resume is the place behind them.
-	lostFrom, lostTo uint64
-	resume           series.Position
-	// lostAt is the place of lostFrom. It is not stored.
-	lostAt series.Position
-	// created is the cumulative count when the cursor was made.
+	// pos is where the next sample stands of which nothing is known yet.
+	pos  series.Position
+	note Note
+	// created is the count at which the cursor was made.
 	created uint64
 	// unclaimed is when, in milliseconds, no endpoint wanted the cursor any more,
-	// 0 while one does.
+	// 0 while one does; idle for how long the process has run since then.
 	unclaimed int64
-	// idle is for how long the process has run since then.
-	idle  time.Duration
-	tally series.Tally
+	idle      time.Duration
+	tally     series.Tally
 }
 
-// mark is the cumulative counts in front of a scrape's sample, most often its first,
-// and, where it is not 0, behind the scrape; and the scrape's time.
-type mark struct {
-	seq, cum, end uint64
-	ordinal       uint32
-	time          int64
+func newCursor(s *Spool, pair int) *Cursor {
+	c := &Cursor{s: s, pair: pair, changed: make(chan struct{}, 1), reading: make(chan struct{}, 1)}
+	c.reader.s = s
+	return c
 }
 
-// at is the count in front of one of the scrape's samples.
-func (m *mark) at(ordinal uint32) uint64 {
-	if ordinal < m.ordinal {
-		return less(m.cum, uint64(m.ordinal-ordinal))
+// Name is the endpoint's name.
+func (c *Cursor) Name() string { return c.snapshot().name }
+
+// Position is where the next unacknowledged sample stands.
+func (c *Cursor) Position() series.Position { return c.snapshot().pos }
+
+// Note is what was last kept beside the cursor, by Begin or Ack.
+func (c *Cursor) Note() Note { return c.snapshot().note }
+
+// Tally is what became of the cursor's samples since it was made, over restarts.
+func (c *Cursor) Tally() series.Tally { return c.snapshot().tally }
+
+// Changed receives after something was appended or evicted. It never closes.
+func (c *Cursor) Changed() <-chan struct{} { return c.changed }
+
+func (c *Cursor) snapshot() cursorState {
+	c.s.table.mu.Lock()
+	defer c.s.table.mu.Unlock()
+	return c.state
+}
+
+// Appended counts the samples appended since the cursor was made, over restarts.
+func (c *Cursor) Appended() uint64 { return less(c.s.log.readable().cum, c.snapshot().created) }
+
+// Backlog is what waits beyond the cursor. It never waits for the disk.
+func (c *Cursor) Backlog() Backlog {
+	c.s.table.mu.Lock()
+	pos, seen := c.state.pos, c.seen
+	c.s.table.mu.Unlock()
+	l := &c.s.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := Backlog{Samples: less(l.visible.cum, pos.Count), Scrapes: less(l.visible.seq, pos.Scrape)}
+	b.Scrapes = min(b.Scrapes, b.Samples)
+	for i, g := range l.segs {
+		if i+1 == len(l.segs) && pos.Scrape < l.durable.seq || i+1 < len(l.segs) && l.segs[i+1].first > pos.Scrape {
+			b.Bytes += g.size
+		}
 	}
-	cum := m.cum + uint64(ordinal-m.ordinal)
-	if m.end != 0 {
-		cum = min(cum, m.end)
+	switch {
+	case b.Samples == 0:
+	case seen[0].seq == pos.Scrape:
+		b.Oldest = seen[0].time
+	case seen[1].seq == pos.Scrape:
+		b.Oldest = seen[1].time
+	default:
+		b.Oldest = l.timeOf(pos.Scrape)
 	}
-	return cum
+	return b
 }
 
 // less is a - b, and 0 where that would be negative: a count that is off by some must
 // not become one of 20 digits.
 func less(a, b uint64) uint64 { return a - min(a, b) }
 
-// bounds are what one read covered: where it began, the count there, and a mark for
-// each scrape in it and the one behind it.
-type bounds struct {
-	at    series.Position
-	from  uint64
-	marks []mark
-}
-
-// Name is the endpoint's name.
-func (c *Cursor) Name() string {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	return c.name
-}
-
-// Changed receives after something was appended or evicted. It never closes.
-func (c *Cursor) Changed() <-chan struct{} { return c.changedCh }
-
-// Position is where the next unacknowledged sample stands.
-func (c *Cursor) Position() series.Position {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	return c.position()
-}
-
-func (c *cursorState) position() series.Position {
-	if c.lostTo > c.cum && c.lostFrom == c.cum {
-		return c.resume
-	}
-	return c.pos
-}
-
-// lost is the number of samples in front of the cursor's range that are counted.
-func (c *cursorState) lost() uint64 { return less(c.lostTo, c.lostFrom) }
-
-// pending is the number of samples up to that count that wait, those in flight
-// among them.
-func (c *cursorState) pending(total uint64) uint64 { return less(total, c.cum+c.lost()) }
-
-// scrapes is the number of sequence numbers before next that wait. Not behind each is
-// a scrape.
-func (c *cursorState) scrapes(next uint64) uint64 {
-	pos := c.position()
-	if c.lost() == 0 || pos == c.resume {
-		return less(next, pos.Scrape)
-	}
-	// What is in flight, or was, and behind what was evicted meanwhile.
-	end := c.lostAt.Scrape
-	if c.lostAt.Ordinal > 0 {
-		end++
-	}
-	return max(1, less(end, pos.Scrape)) + less(next, c.resume.Scrape)
-}
-
-// count gives the cumulative count in front of a position. It is called with the
-// spool's lock held, and gives it up where it has to look on disk.
-func (c *Cursor) count(p series.Position) (uint64, error) {
+// change changes the state of a cursor that stands at from, and waits until the disk
+// was asked to keep it. If the disk keeps us waiting, it is written later.
+func (c *Cursor) change(ctx context.Context, from series.Position, f func(*cursorState) error) error {
 	s := c.s
-	switch {
-	case p == c.pos:
-		return c.cum, nil
-	case c.lost() > 0 && p == c.resume:
-		return c.lostTo, nil
-	case p == c.sent:
-		return c.sentCum, nil
+	s.table.mu.Lock()
+	if c.state.pos != from {
+		s.table.mu.Unlock()
+		return fmt.Errorf("%s at %v: %w", c.state.name, from, ErrMoved)
 	}
-	for _, b := range [2]*bounds{&c.last, &c.before} {
-		for _, m := range b.marks {
-			if m.seq == p.Scrape {
-				return m.at(p.Ordinal), nil
-			}
-		}
-	}
-	if p.Scrape == s.next && p.Ordinal == 0 {
-		return s.total, nil
-	}
-	if e := s.ring.get(p.Scrape); e != nil {
-		return e.cum + uint64(p.Ordinal), nil
-	}
-	m, err := s.find(p.Scrape)
-	if err != nil {
-		return 0, err
-	}
-	if m.seq != p.Scrape {
-		// It is damaged; what is known is the count in front of the next one.
-		return m.cum, nil
-	}
-	return m.at(p.Ordinal), nil
-}
-
-// readFrom is where the newest read that reached that position began.
-func (c *Cursor) readFrom(p series.Position) *bounds {
-	for _, b := range [2]*bounds{&c.last, &c.before} {
-		for _, m := range b.marks {
-			if m.seq == p.Scrape {
-				return b
-			}
-		}
-	}
-	return &bounds{at: c.pos, from: c.cum}
-}
-
-// Backlog is what waits beyond the cursor.
-func (c *Cursor) Backlog() Backlog {
-	s := c.s
-	s.mu.Lock()
-	pos := c.position()
-	b := Backlog{Samples: c.pending(s.visibleCum)}
-	b.Scrapes = min(c.scrapes(s.visible+1), b.Samples)
-	for i, g := range s.segs {
-		if i+1 == len(s.segs) && pos.Scrape <= s.durable || i+1 < len(s.segs) && s.segs[i+1].first > pos.Scrape {
-			b.Bytes += g.size
-		}
-	}
-	s.mu.Unlock()
-	if b.Samples > 0 {
-		b.Oldest = c.oldestTime(pos)
-	}
-	return b
-}
-
-// peek takes the time of a scrape from what was read, so that Backlog need not look
-// it up.
-func (c *Cursor) peek(seq uint64) {
-	for _, b := range [2]*bounds{&c.last, &c.before} {
-		for _, m := range b.marks {
-			if m.seq == seq && m.time != 0 {
-				c.oldest, c.oldestAt = m.time, seq
-				return
-			}
-		}
-	}
-}
-
-// oldestTime is the time of the scrape at that position, or of the first one
-// behind it that can be read.
-func (c *Cursor) oldestTime(pos series.Position) int64 {
-	s := c.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if e := s.ring.get(pos.Scrape); e != nil {
-		return e.time
-	}
-	if c.oldestAt == pos.Scrape && c.oldest != 0 {
-		return c.oldest
-	}
-	if m, err := s.find(pos.Scrape); err == nil {
-		c.oldest, c.oldestAt = m.time, pos.Scrape
-		return m.time
-	}
-	return 0
-}
-
-// Tally is what became of the cursor's samples since it was made, over restarts.
-func (c *Cursor) Tally() series.Tally {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	return c.tally
-}
-
-// Appended counts the samples appended since the cursor was made, over restarts.
-func (c *Cursor) Appended() uint64 {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	return max(c.s.visibleCum, c.created) - c.created
-}
-
-// save writes the cursor to its file, as soon as the disk lets it.
-func (c *Cursor) save() {
-	s := c.s
+	err := f(&c.state)
 	c.version++
-	if s.dir == "" || s.closing {
-		return
-	}
 	v := c.version
-	s.kick()
-	// If the disk keeps us waiting, the cursor is written later.
-	_ = s.await(func() (bool, error) { return c.tried >= v, nil })
+	s.table.mu.Unlock()
+	if s.log.dir != "" {
+		s.kick()
+		_ = s.await(ctx, func() (bool, error) {
+			s.table.mu.Lock()
+			defer s.table.mu.Unlock()
+			return c.tried >= v, nil
+		})
+	}
+	return err
+}
+
+// Begin says that the samples from one position, where the cursor must stand, to
+// another are about to leave. It evicts what is due, keeps that range until End,
+// however old or large the queue gets, and stores the note before it returns.
+func (c *Cursor) Begin(ctx context.Context, from, to series.Position, n Note) error {
+	c.s.makeRoom()
+	return c.change(ctx, from, func(st *cursorState) error {
+		st.note, c.pin = n, to
+		return nil
+	})
+}
+
+// End says that the attempt is over, whatever came of it. What has become due to be
+// evicted goes.
+func (c *Cursor) End() {
+	c.s.table.mu.Lock()
+	was := c.pin
+	c.pin = series.Position{}
+	c.s.table.mu.Unlock()
+	if was != (series.Position{}) && c.s.makeRoom() {
+		c.s.kick()
+	}
+}
+
+// Ack moves the cursor from one position, where it must stand, to another, and adds
+// what became of the samples in between. Where the tally does not add up to them the
+// cursor moves all the same, and the difference is booked as unreadable, or taken
+// from what was delivered; the error says so. The move is stored together with the
+// tally and the note; if the disk refuses, Err says so, and a crash would make the
+// samples be sent again.
+func (c *Cursor) Ack(ctx context.Context, from, to series.Position, t series.Tally, n Note) error {
+	err := c.change(ctx, from, func(st *cursorState) error {
+		if to.Before(from) || to.Count < from.Count {
+			return c.wrong("acknowledges up to %v from %v on", to, from)
+		}
+		var err error
+		want, sum := to.Count-from.Count, t.Sum()
+		switch {
+		case sum < want:
+			err = c.wrong("leaves out %d of the samples up to %v", want-sum, to)
+			t.Lost[series.Unreadable] += want - sum
+		case sum > want:
+			err = c.wrong("books %d samples too many up to %v", sum-want, to)
+			t = series.Tally{Delivered: min(t.Delivered, want), Lost: [series.Losses]uint64{series.Unreadable: less(want, t.Delivered)}}
+		}
+		st.tally.Add(t)
+		st.pos, st.note = to, n
+		return err
+	})
+	c.s.trim()
+	return err
 }

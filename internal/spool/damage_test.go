@@ -89,7 +89,7 @@ func (p *specimen) check(t *testing.T, bytes []byte, from, to int) {
 	if err := os.WriteFile(filepath.Join(dir, dirName(0), segmentName(1)), bytes, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(dir, Options{})
+	s, err := Open(dir, Options{Series: registry})
 	if err != nil {
 		t.Fatal(err)
 	}

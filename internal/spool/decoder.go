@@ -8,40 +8,34 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
 
-// columns are one scrape as readers see it.
-type columns struct {
-	series     []*series.Series
-	values     []float64
-	starts     []int64
-	histograms []series.Histogram
-	exemplars  []series.Exemplar
-}
-
-func (c *columns) len() int { return len(c.series) + len(c.histograms) }
-
 // decoder turns the records of one segment, in order, into scrapes.
 type decoder struct {
-	columns
-	dict   []*series.Series
-	last   []float64
-	starts []int64
-	order  []uint32
+	// scrape is the one that was decoded last.
+	scrape series.Scrape
+	// dict are the segment's series by their ids, nil where the definition is lost.
+	// The decoder holds them.
+	dict  []defined
+	order []uint32
 	// chained: no record since the last full one is missing.
 	chained bool
 	defs    definitions
 	body    []byte
 }
 
+// reset leaves the segment, whose series are the caller's to give up.
 func (d *decoder) reset() {
 	clear(d.dict)
-	d.dict, d.last, d.starts, d.order = d.dict[:0], d.last[:0], d.starts[:0], d.order[:0]
-	d.chained = false
+	d.dict, d.order, d.chained = d.dict[:0], d.order[:0], false
+	d.scrape.Reset()
+	if cap(d.dict) > keepBuffer/8 {
+		*d = decoder{}
+	}
 }
 
-// decode reads one record into the columns. It reports false, without an error,
-// for a good record that builds on one that is missing. After an error the records
-// up to the next full one do not decode.
-func (d *decoder) decode(f *frame, t *interner) (ok bool, err error) {
+// decode reads one record into scrape. It reports false, without an error, for a
+// good record that builds on one that is missing. After an error the records up to
+// the next full one do not decode.
+func (d *decoder) decode(f *frame, reg *series.Registry) (ok bool, err error) {
 	full := f.flags&recFull != 0
 	if !full && !d.chained && f.flags&recDefs == 0 {
 		return false, nil
@@ -53,14 +47,15 @@ func (d *decoder) decode(f *frame, t *interner) (ok bool, err error) {
 	}
 	s := source{b: body}
 	if f.flags&recDefs != 0 {
-		d.define(&s, t)
+		d.define(&s, reg)
 	}
 	if s.err == nil && !full && !d.chained {
 		return false, nil
 	}
 	if full {
-		clear(d.last)
-		clear(d.starts)
+		for i := range d.dict {
+			d.dict[i].value, d.dict[i].start = 0, 0
+		}
 	}
 	d.read(&s, f)
 	if s.err != nil {
@@ -68,7 +63,7 @@ func (d *decoder) decode(f *frame, t *interner) (ok bool, err error) {
 		return false, fmt.Errorf("record of scrape %d at %d: %w", f.seq, f.offset, s.err)
 	}
 	d.chained = true
-	if f.flags&recDefs != 0 && cap(d.body) > 16<<10 {
+	if f.flags&recDefs != 0 && cap(d.body) > keepBuffer {
 		d.body = nil // the next ones need far less
 	}
 	return true, nil
@@ -76,40 +71,32 @@ func (d *decoder) decode(f *frame, t *interner) (ok bool, err error) {
 
 // define reads the definitions of a record. Where one before it is lost, the ids
 // that it defined stay empty.
-func (d *decoder) define(s *source, t *interner) {
+func (d *decoder) define(s *source, reg *series.Registry) {
 	at, n := s.uvarint(), s.uvarint()
 	if n > uint64(len(s.b)) || at < uint64(len(d.dict)) || at > maxSeries {
 		s.fail("definitions out of order")
 		return
 	}
-	d.grow(int(at + n))
+	known := len(d.dict)
+	if end := int(at + n); cap(d.dict) < end {
+		d.dict = append(make([]defined, 0, end+end/8), d.dict...)
+	}
+	d.dict = d.dict[:at+n]
+	clear(d.dict[known:])
 	for i := range int(n) {
-		p := d.defs.read(s, t, i == 0)
+		p := d.defs.read(s, reg, i == 0)
 		if s.err != nil {
 			return
 		}
-		d.dict[int(at)+i] = p
-	}
-}
-
-// grow makes room for n ids.
-func (d *decoder) grow(n int) {
-	k := n - len(d.dict)
-	if cap(d.dict) < n {
-		d.dict = append(make([]*series.Series, 0, n+n/8), d.dict...)
-		d.last = append(make([]float64, 0, n+n/8), d.last...)
-		d.starts = append(make([]int64, 0, n+n/8), d.starts...)
-	}
-	for range k {
-		d.dict, d.last, d.starts = append(d.dict, nil), append(d.last, 0), append(d.starts, 0)
+		d.dict[int(at)+i].series = p
 	}
 }
 
 func (d *decoder) read(s *source, f *frame) {
-	c := &d.columns
-	clear(c.histograms)
-	clear(c.exemplars)
-	c.histograms, c.exemplars = c.histograms[:0], c.exemplars[:0]
+	c := &d.scrape
+	clear(c.Histograms)
+	clear(c.Exemplars)
+	c.Time, c.Histograms, c.Exemplars = f.time, c.Histograms[:0], c.Exemplars[:0]
 	n := f.n
 	if f.flags&recBlob != 0 {
 		h := s.uvarint()
@@ -119,41 +106,47 @@ func (d *decoder) read(s *source, f *frame) {
 		}
 		n -= int(h)
 	}
-	if f.flags&recOrder != 0 {
-		if n > len(d.dict) {
-			s.fail("more samples than series")
-			return
-		}
-		d.order = s.order(d.order[:0], n, len(d.dict))
-		c.series = c.series[:0]
-		for _, id := range d.order {
-			if d.dict[id] == nil {
-				s.fail("the definition of a series is lost")
-				return
-			}
-			c.series = append(c.series, d.dict[id])
-		}
+	if f.flags&recOrder != 0 && !d.column(s, n) {
+		return
 	}
-	if len(d.order) != n || len(c.series) != n {
+	if len(d.order) != n || len(c.Series) != n {
 		s.fail("number of series")
 		return
 	}
-	c.values = resize(c.values, n)
-	s.values(d.order, d.last, c.values)
+	c.Values = resize(c.Values, n)
+	s.values(d.order, d.dict, c.Values)
 	if f.flags&recStarts != 0 {
-		c.starts = resize(c.starts, n)
-		s.starts(d.order, d.starts, c.starts)
+		c.Starts = resize(c.Starts, n)
+		s.starts(d.order, d.dict, c.Starts)
 	} else {
-		c.starts = c.starts[:0]
+		c.Starts = c.Starts[:0]
 	}
 	if f.flags&recBlob != 0 {
-		c.histograms, c.exemplars = s.blob(d.dict, n, c.histograms, c.exemplars)
-		if s.err == nil && len(c.histograms)+n != f.n {
+		c.Histograms, c.Exemplars = s.blob(d.dict, n, c.Histograms, c.Exemplars)
+		if s.err == nil && len(c.Histograms)+n != f.n {
 			s.fail("number of histograms")
 		}
 	} else if len(s.b) > 0 {
 		s.fail("bytes behind the last column")
 	}
+}
+
+// column reads which n series the record has, in which order.
+func (d *decoder) column(s *source, n int) bool {
+	if n > len(d.dict) {
+		s.fail("more samples than series")
+		return false
+	}
+	d.order = s.order(d.order[:0], n, len(d.dict))
+	d.scrape.Series = d.scrape.Series[:0]
+	for _, id := range d.order {
+		if d.dict[id].series == nil {
+			s.fail("the definition of a series is lost")
+			return false
+		}
+		d.scrape.Series = append(d.scrape.Series, d.dict[id].series)
+	}
+	return true
 }
 
 func resize[T any](s []T, n int) []T {

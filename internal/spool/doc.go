@@ -3,26 +3,55 @@
 // Package spool is the durable queue between the scraper and the senders: one
 // FIFO of scrapes on disk and, for each endpoint, a cursor into it.
 //
+// # The contract
+//
+//	Append   a scrape is on disk and synced, or, where the disk refuses, in a bounded ring in memory
+//	Read     what lies at or behind a cursor, merged by series; moves nothing
+//	Begin    what is about to leave stays until End, and the sender's note is kept
+//	Ack      a final answer: the cursor moves, with what became of the samples and the note
+//	Claim    each endpoint gets its cursor; a cursor that none claims pins nothing, and goes
+//	         after seven days of running
+//
+// A Spool is three things. The log (log.go, ring.go, writer.go, load.go, locate.go) has
+// the scrapes, and knows no cursor. The table (table.go, cursors.go, slot.go) has the
+// cursors and their books, and does not know where the scrapes are. The queue
+// (spool.go, room.go, claim.go, cursor.go, read.go) is what joins the two.
+//
 // # What survives
 //
 // When Append returns nil, the scrape survives kill -9, a crash of the kernel and
 // a power cut. When it returns an error that wraps ErrNotDurable, the scrape waits
-// in a bounded ring in memory, is sent from there like any other, is written as
-// soon as the disk takes it, and is lost only if the process ends before that, or
-// if the ring overflows (ring_full). Nothing is handed to a reader before one of
-// the two is settled.
+// in the ring, is sent from there like any other, is written as soon as the disk takes
+// it, and is lost only if the process ends before that, or if the ring overflows
+// (ring_full). Nothing is handed to a reader before one of the two is settled.
 //
 // When Ack returns, the move survives kill -9. After a power cut an older place of
 // the cursor may come back: samples are sent again then, none is skipped. The same
 // holds after kill -9 if the disk kept Ack waiting for longer than its patience.
 //
 // For each endpoint the samples delivered, lost under a reason and still waiting
-// are together what was appended, at any time, over all of these ends.
+// are together what was appended, at any time, over all of these ends. Every place in
+// the queue carries its count, so that this is a subtraction.
+//
+// # What goes before it was sent
+//
+// Evicting is final: the cursors that stood in the oldest segment stand behind it, and
+// what they had not acknowledged is lost there and then. It never happens under an
+// attempt: Begin evicts what is due and keeps the rest until End, by which the disk and
+// the ring may exceed their caps by what is scraped meanwhile. A full disk does not
+// wait. Whoever stood at what was evicted is told ErrMoved, and begins anew.
+//
+// Two things are not lost from the front. Scrapes that the ring had to drop while older
+// ones wait on disk: what comes behind such a gap remembers where it begins (lostFrom),
+// on disk in the segment's header. And what goes while nobody claims a cursor: it is
+// booked as endpoint_removed when the cursor is claimed again, in rejoin.
+//
+// Ages are judged by a clock that may be wrong: see clock.go.
 //
 // # The order of system calls
 //
-// One goroutine makes every call that changes a file, so that Append, Ack and
-// Close never wait for the disk longer than they want to.
+// One goroutine makes every call that changes a file, and each Read has one, so that
+// nobody waits for the disk longer than he wants to; who asks for the state never does.
 //
 //	scrape into the open segment   pwrite segment, fdatasync segment
 //	scrape into a new segment      open O_CREAT|O_EXCL, pwrite header and record, fsync, fsync directory
@@ -38,6 +67,11 @@
 // having written them; so the segment is given up, and what it should have held is
 // written again, from memory, to a new one.
 //
+// Nothing is removed, cut or overwritten because a read failed. What goes: a segment that
+// every endpoint has passed or lost, once the cursors are synced; of the newest segment
+// what lies behind its last whole record, when all of it could be read; a newest
+// segment that was read whole and holds no record; what a write that failed left behind.
+//
 // # What is assumed of the disk
 //
 //  1. After fsync or fdatasync returned without an error, what was written before
@@ -51,10 +85,7 @@
 // # What is found at a start, and what is done
 //
 // What of the newest segment is no whole record is a torn tail: it is cut off, and
-// nothing else is ever taken away. If the disk refuses to read that segment, nothing is:
-// new scrapes get numbers beyond all that it may hold, and a reader reads it when its
-// turn comes. After a crash it may then turn out to hold more samples than the cursor
-// file knew of; they are sent, and not counted. Only that segment is read through; of the
+// nothing else is ever taken away. Only that segment is read through; of the
 // others only the headers are, so that the time a start takes does not depend on
 // the backlog. A new segment is begun with the next scrape.
 //
@@ -65,41 +96,6 @@
 // checksum holds, logs path and offset, and says exactly how many samples are
 // missing, because each record has the count of all samples before it. A damaged
 // cursor costs nothing either: its endpoint starts at the oldest scrape.
-//
-// A disk that refuses is not damage. A process that has no descriptor or memory left
-// asks again for as long as it takes; of a segment that the disk refuses otherwise,
-// several times, what is left counts as unreadable, so that what lies behind it gets
-// through.
-//
-// # What is removed, cut or renamed, and what proves that it may be
-//
-// Nothing is for a read that failed.
-//
-//	a segment is removed                all endpoints have acknowledged it, and nobody
-//	                                    failed to read it, or read it to its end later;
-//	                                    or MaxBytes, MaxAge or a full disk takes it, and
-//	                                    what is lost with it is counted
-//	the newest is removed at a start    all of it was read, header too: it has no record
-//	the newest is cut at a start        all of it was read: no record ends behind there
-//	a new one is removed, an open one   the writer made it; what is not synced is still
-//	cut, after a failed write           in memory
-//	one that exists is removed to       its number is free: what is there is one of the
-//	create one of that name             two above whose removal failed
-//	segments are renamed .foreign       the engine's identity, from a scrape, differs
-//	.foreign is removed                 seven days have run, or MaxBytes takes it
-//	a cursor is deleted                 unclaimed while the process ran seven days
-//
-// # Clocks
-//
-// A wall clock may be wrong: 1970 at a start, ahead for a while, set back. So MaxAge goes
-// by the lowest that it has shown, running on from there, in the last hour or two, and
-// not before it was watched for an hour. No scrape's stamp but a segment's own first one
-// counts. A host that was off or suspended drops what is too old an hour later. The
-// seven days of an unclaimed cursor and of another host's segments are counted while the
-// process runs, by the monotonic clock, and stored in their slots every ten minutes and
-// at the end; slots of older releases have 0 there.
-//
-// # The undecidable case
 //
 // The case that cannot be told from a torn write: the last records of the newest
 // segment were synced, and are damaged, and no cursor was written since. Otherwise
@@ -115,7 +111,7 @@
 //	lock                       held with flock
 //	cursors                    slots of 512 bytes
 //	NNNNNNNNNNNNNNNNNNNN.seg   segments; the name is the first sequence number
-//	*.seg.foreign              another host's, removed after seven days of running or for room
+//	*.seg.foreign              set aside by an earlier release; removed when older than seven days
 //
 // Numbers are little-endian; uv is an unsigned varint, sv a zigzag one.
 //
@@ -151,8 +147,12 @@
 //	slot (512 bytes, two for each thing, the older one is written over)
 //	 0      4   6    7    8            16                          508   512
 //	 +------+---+----+----+------------+---------------------------+-----+
-//	 | DRWc |ver|kind|zero| generation |  state | cursor           | crc |
+//	 | DRWc |ver|kind|zero| generation |  the spool's | a cursor's  | crc |
 //	 +------+---+----+----+------------+---------------------------+-----+
+//	 a cursor's: hashes of name and URL, 16 bytes each; position and barrier (scrape 8,
+//	 ordinal 4, count 8 bytes); 28 unused; created 8; unclaimed since 8; end of the log
+//	 16; tally 25 times 8; name 1 + 96; ms unclaimed 8; flags 1 (1 an answer was lost,
+//	 2 speaks 2.0, 4 speaks 1.0); fell back 8; request size 8
 //
 // # Decisions
 //

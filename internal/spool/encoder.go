@@ -10,86 +10,74 @@ import (
 
 // encoder turns scrapes into the records of one segment.
 type encoder struct {
-	// dict are the segment's series by their ids. ids finds them; it is made when a
-	// scrape has another column than the one before, and dropped with the next one
-	// that does not.
-	dict []*series.Series
-	ids  map[*series.Series]uint32
-	last []float64
-	// starts is empty until a series has a start timestamp.
-	starts []int64
+	// dict are the segment's series by their ids. The encoder holds them.
+	dict []defined
+	// ids are the ids by the series' numbers. An id counts only where dict has the
+	// very series there, so that nothing need be cleared.
+	ids []uint32
+	// order are the ids of the column.
 	order  []uint32
-	// column is the series column that order stands for.
-	column []*series.Series
-	since  int
-	hids   []uint32
-	body   []byte
-	packed []byte
+	column *column
+	// since counts the records since the last full one.
+	since int
+	hids  []uint32
+	// body and packed are scratch memory.
+	body, packed []byte
 }
 
-func (e *encoder) reset() {
-	e.dict, e.ids = nil, nil
-	e.last, e.starts, e.order = e.last[:0], e.starts[:0], e.order[:0]
-	e.column, e.since = nil, 0
+// reset begins another segment.
+func (e *encoder) reset(reg *series.Registry) {
+	releaseAll(reg, e.dict)
+	clear(e.dict)
+	e.dict, e.order, e.column, e.since = e.dict[:0], e.order[:0], nil, 0
+}
+
+// releaseAll gives up the series of a segment.
+func releaseAll(reg *series.Registry, dict []defined) {
+	for i := range dict {
+		if dict[i].series != nil {
+			reg.Release([]*series.Series{dict[i].series})
+		}
+	}
 }
 
 // id gives the series' number in the segment, a new one if need be.
-func (e *encoder) id(s *series.Series) uint32 {
-	if e.ids == nil {
-		e.ids = make(map[*series.Series]uint32, len(e.dict))
-		for i, known := range e.dict {
-			e.ids[known] = uint32(i)
-		}
+func (e *encoder) id(s *series.Series, reg *series.Registry) uint32 {
+	at := s.Ref.Index()
+	if at >= len(e.ids) {
+		e.ids = append(e.ids, make([]uint32, at+1-len(e.ids)+at/4)...)
 	}
-	id, ok := e.ids[s]
-	if !ok {
-		id = uint32(len(e.dict))
-		e.ids[s] = id
-		e.dict = append(e.dict, s)
+	if id := e.ids[at]; int(id) < len(e.dict) && e.dict[id].series == s {
+		return id
 	}
+	id := uint32(len(e.dict))
+	e.ids[at] = id
+	e.dict = append(e.dict, defined{series: s})
+	reg.Hold([]*series.Series{s})
 	return id
 }
 
-// number brings order up to another column.
-func (e *encoder) number(column []*series.Series) {
-	e.order = e.order[:0]
-	if len(e.dict) == 0 {
-		// The segment's first record defines its column; what comes later is
-		// appended to a copy.
-		e.dict = column[:len(column):len(column)]
-		for i := range column {
-			e.order = append(e.order, uint32(i))
-		}
-		return
-	}
-	for _, s := range column {
-		e.order = append(e.order, e.id(s))
-	}
-}
-
 // append writes the scrape as the record that begins at that offset of the segment.
-func (e *encoder) append(dst []byte, first uint64, offset int64, c *entry) ([]byte, error) {
+func (e *encoder) append(dst []byte, first uint64, offset int64, c *entry, reg *series.Registry) ([]byte, error) {
 	flags := byte(0)
 	if e.since == 0 {
 		flags |= recFull | recOrder
-		clear(e.last)
-		clear(e.starts)
+		for i := range e.dict {
+			e.dict[i].value, e.dict[i].start = 0, 0
+		}
 	}
 	known := len(e.dict)
-	if !sameColumn(e.column, c.series) {
+	if e.column != c.column {
 		flags |= recOrder
-		e.number(c.series)
-	} else if len(c.histograms) == 0 {
-		e.ids = nil
+		e.column = c.column
+		e.order = e.order[:0]
+		for _, s := range c.Series {
+			e.order = append(e.order, e.id(s, reg))
+		}
 	}
-	e.column = c.series
 	e.hids = e.hids[:0]
-	for i := range c.histograms {
-		e.hids = append(e.hids, e.id(c.histograms[i].Series))
-	}
-
-	for len(e.last) < len(e.dict) {
-		e.last = append(e.last, 0)
+	for i := range c.Histograms {
+		e.hids = append(e.hids, e.id(c.Histograms[i].Series, reg))
 	}
 
 	b := e.body[:0]
@@ -98,34 +86,31 @@ func (e *encoder) append(dst []byte, first uint64, offset int64, c *entry) ([]by
 		b = binary.AppendUvarint(b, uint64(known))
 		b = binary.AppendUvarint(b, uint64(len(fresh)))
 		var prev *series.Series
-		for _, s := range fresh {
-			b = appendSeries(b, s, prev)
-			prev = s
+		for i := range fresh {
+			b = appendSeries(b, fresh[i].series, prev)
+			prev = fresh[i].series
 		}
 	}
-	blob := len(c.histograms)+len(c.exemplars) > 0
+	blob := len(c.Histograms)+len(c.Exemplars) > 0
 	if blob {
 		flags |= recBlob
-		b = binary.AppendUvarint(b, uint64(len(c.histograms)))
+		b = binary.AppendUvarint(b, uint64(len(c.Histograms)))
 	}
 	if flags&recOrder != 0 {
 		b = appendOrder(b, e.order)
 	}
-	b = appendValues(b, e.order, c.values, e.last)
-	if len(c.starts) > 0 {
+	b = appendValues(b, e.order, c.Values, e.dict)
+	if len(c.Starts) > 0 {
 		flags |= recStarts
-		for len(e.starts) < len(e.dict) {
-			e.starts = append(e.starts, 0)
-		}
-		b = appendStarts(b, e.order, c.starts, e.starts)
+		b = appendStarts(b, e.order, c.Starts, e.dict)
 	}
 	if blob {
 		var err error
-		if b, err = appendBlob(b, c.time, c.histograms, e.hids, c.exemplars); err != nil {
+		if b, err = appendBlob(b, c.Time, c.Histograms, e.hids, c.Exemplars); err != nil {
 			return dst, err
 		}
 	}
-	f := frame{offset: offset, flags: flags, seq: c.seq, cum: c.cum, n: c.len(), time: c.time, body: b}
+	f := frame{offset: offset, flags: flags, seq: c.seq, cum: c.cum, n: c.Len(), time: c.Time, body: b}
 	dst, e.packed = appendFrame(dst, first, &f, e.packed)
 	e.body = b
 	if e.since++; e.since == fullEvery {
@@ -134,8 +119,15 @@ func (e *encoder) append(dst []byte, first uint64, offset int64, c *entry) ([]by
 	return dst, nil
 }
 
-// sameColumn is true for one and the same column, which consecutive scrapes of the
-// same series share.
-func sameColumn(a, b []*series.Series) bool {
-	return len(a) == len(b) && len(a) > 0 && &a[0] == &b[0]
+// shrink lets go of the buffers where one scrape made them large.
+func (e *encoder) shrink() {
+	if cap(e.body) > keepBuffer {
+		e.body = nil
+	}
+	if cap(e.packed) > keepBuffer {
+		e.packed = nil
+	}
 }
+
+// keepBuffer is the size up to which a buffer is kept from scrape to scrape.
+const keepBuffer = 16 << 10

@@ -105,7 +105,7 @@ func refused(t *testing.T, op string, why error, live bool) {
 	step := func(mayFail bool) {
 		sc := g.next()
 		all = append(all, sc)
-		switch _, err := s.Append(sc); {
+		switch _, err := s.Append(ctx(), sc); {
 		case err == nil:
 			durable = append(durable, sc)
 		case !mayFail || !errors.Is(err, ErrNotDurable):
@@ -135,7 +135,7 @@ func refused(t *testing.T, op string, why error, live bool) {
 	for range 3 {
 		step(false)
 	}
-	waitFor(t, s, func() bool { return s.err == nil && s.cursorErr == nil })
+	waitFor(t, s, func() bool { return s.log.err == nil && s.table.err == nil })
 	if err := s.Err(); err != nil {
 		t.Errorf("healed, and Err still says %v", err)
 	}
@@ -155,14 +155,16 @@ func refused(t *testing.T, op string, why error, live bool) {
 	}
 }
 
-// waitFor waits until something holds that is guarded by the spool's lock.
+// waitFor waits until something holds that is guarded by the spool's locks.
 func waitFor(t testing.TB, s *Spool, ok func() bool) {
 	t.Helper()
 	deadline := time.After(10 * time.Second)
 	for {
-		s.mu.Lock()
-		progress, done := s.progress, ok()
-		s.mu.Unlock()
+		s.table.mu.Lock()
+		s.log.mu.Lock()
+		progress, done := s.log.progress, ok()
+		s.log.mu.Unlock()
+		s.table.mu.Unlock()
 		if done {
 			return
 		}
@@ -188,7 +190,7 @@ func TestFailedSyncThenCrash(t *testing.T) {
 	f.set(opSegmentSync, syscall.EIO)
 	f.set(opSegmentTruncate, syscall.EIO)
 	second := g.next()
-	if _, err := s.Append(second); !errors.Is(err, ErrNotDurable) {
+	if _, err := s.Append(ctx(), second); !errors.Is(err, ErrNotDurable) {
 		t.Fatal(err)
 	}
 	f.set(opSegmentSync, nil)
@@ -208,15 +210,13 @@ func TestFailedSyncThenCrash(t *testing.T) {
 // crash ends the spool as kill -9 does: nothing more is written.
 func crash(t testing.TB, s *Spool) {
 	t.Helper()
-	s.mu.Lock()
-	s.crashing = true
-	s.closing = true
-	s.mu.Unlock()
+	s.crashing.Store(true)
+	s.log.mu.Lock()
+	s.log.closing = true
+	s.log.mu.Unlock()
 	s.kick()
 	<-s.done
-	for _, c := range s.cursors {
-		c.reader.close()
-	}
+	s.letGo()
 }
 
 func TestHangingSync(t *testing.T) {
@@ -232,13 +232,13 @@ func TestHangingSync(t *testing.T) {
 			got := drain(t, c, Limits{})
 			release := f.stop(op)
 			defer release()
-			s.mu.Lock()
+			s.log.mu.Lock()
 			s.o.patience = 20 * time.Millisecond
-			s.mu.Unlock()
+			s.log.mu.Unlock()
 			for range 5 {
 				sc := g.next()
 				all = append(all, sc)
-				if _, err := s.Append(sc); err != nil && !errors.Is(err, ErrNotDurable) {
+				if _, err := s.Append(ctx(), sc); err != nil && !errors.Is(err, ErrNotDurable) {
 					t.Fatal(err)
 				}
 				// What waits in memory is sent while the disk hangs.
@@ -291,7 +291,7 @@ func TestRingOverflow(t *testing.T) {
 		}
 		sc := g.next()
 		all = append(all, sc)
-		if _, err := s.Append(sc); (err != nil) != (i >= 10 && i < 20) {
+		if _, err := s.Append(ctx(), sc); (err != nil) != (i >= 10 && i < 20) {
 			t.Fatalf("scrape %d: %v", i, err)
 		}
 		for k, m := range drain(t, cs[0], Limits{}) {
@@ -325,7 +325,7 @@ func TestRingOverflowAfterRestart(t *testing.T) {
 	g := newTarget(4)
 	for i := range 30 {
 		f.set(opSegmentWrite, map[bool]error{true: syscall.EIO}[i >= 10 && i < 20])
-		if _, err := s.Append(g.next()); err != nil && !errors.Is(err, ErrNotDurable) {
+		if _, err := s.Append(ctx(), g.next()); err != nil && !errors.Is(err, ErrNotDurable) {
 			t.Fatal(err)
 		}
 	}
@@ -363,7 +363,7 @@ func TestUnusableDirectory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f.set(c.op, c.err)
 			defer f.set(c.op, nil)
-			s, err := Open(c.dir, Options{hook: f.hook})
+			s, err := Open(c.dir, Options{hook: f.hook, Series: registry})
 			if !errors.Is(err, c.want) {
 				t.Errorf("Open: %v, want %v", err, c.want)
 			}
@@ -374,7 +374,7 @@ func TestUnusableDirectory(t *testing.T) {
 			cur := mustClaim(t, s, "a")[0]
 			g := newTarget(3)
 			sc := g.next()
-			if _, err := s.Append(sc); !errors.Is(err, ErrNotDurable) || !errors.Is(err, c.want) {
+			if _, err := s.Append(ctx(), sc); !errors.Is(err, ErrNotDurable) || !errors.Is(err, c.want) {
 				t.Errorf("Append: %v", err)
 			}
 			same(t, drain(t, cur, Limits{}), want(sc))
@@ -414,13 +414,13 @@ func TestFullDiskTakesTheOldest(t *testing.T) {
 			full = true
 			f.mu.Unlock()
 			for range 60 {
-				if _, err := s.Append(g.next()); err != nil && !errors.Is(err, ErrNotDurable) {
+				if _, err := s.Append(ctx(), g.next()); err != nil && !errors.Is(err, ErrNotDurable) {
 					t.Fatal(err)
 				}
 			}
-			s.mu.Lock()
-			segs := len(s.segs)
-			s.mu.Unlock()
+			s.log.mu.Lock()
+			segs := len(s.log.segs)
+			s.log.mu.Unlock()
 			tally := c.Tally()
 			if n := tally.Lost[series.EvictedSize]; n != 240*4 {
 				t.Errorf("%d samples went for newer ones, want one segment's, %d; %d segments are left", n, 240*4, segs)

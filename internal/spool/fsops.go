@@ -22,7 +22,6 @@ const (
 	opSegmentSync     = "segment.sync"
 	opSegmentTruncate = "segment.truncate"
 	opSegmentRemove   = "segment.remove"
-	opSegmentRename   = "segment.rename"
 	opSegmentOpen     = "segment.open"
 	opSegmentRead     = "segment.read"
 	opCursorsOpen     = "cursors.open"
@@ -132,13 +131,6 @@ func (o *fileOps) remove(path string) error {
 		return err
 	}
 	return os.Remove(path)
-}
-
-func (o *fileOps) rename(from, to string) error {
-	if err := o.before(opSegmentRename, from); err != nil {
-		return err
-	}
-	return os.Rename(from, to)
 }
 
 // readAt reads as much of b as the file has.

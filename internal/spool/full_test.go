@@ -36,7 +36,7 @@ func TestFullFileSystem(t *testing.T) {
 		g.time += segmentAge.Milliseconds() / 4 // segments fill up soon
 		sc := g.next()
 		all = append(all, sc)
-		_, err := s.Append(sc)
+		_, err := s.Append(ctx(), sc)
 		if err != nil && (!errors.Is(err, ErrNotDurable) || !errors.Is(err, unix.ENOSPC)) {
 			t.Fatal(err)
 		}
@@ -86,7 +86,7 @@ func TestFullFileSystem(t *testing.T) {
 			t.Errorf("after room was made: %v", err)
 		}
 	}
-	waitFor(t, s, func() bool { return s.err == nil && s.cursorErr == nil })
+	waitFor(t, s, func() bool { return s.log.err == nil && s.table.err == nil })
 	same(t, got, want(all...))
 	closeSpool(t, s)
 

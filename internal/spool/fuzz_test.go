@@ -21,29 +21,30 @@ func FuzzRecord(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, flags byte, n uint16, body []byte) {
 		var d decoder
-		var in interner
+		// What it defines is its own: hostile input must not stay in the others' registry.
+		reg := series.NewRegistry()
 		for _, fl := range []byte{flags | recFull | recOrder, flags} {
 			fr := frame{flags: fl, n: int(n), body: body}
-			ok, err := d.decode(&fr, &in)
+			ok, err := d.decode(&fr, reg)
 			if !ok {
 				continue
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(d.series) != len(d.values) || len(d.columns.starts) != 0 && len(d.columns.starts) != len(d.series) || d.len() != int(n) {
-				t.Fatalf("%d series, %d values, %d starts, %d histograms of %d samples", len(d.series), len(d.values), len(d.columns.starts), len(d.histograms), n)
+			sc := &d.scrape
+			if len(sc.Series) != len(sc.Values) || len(sc.Starts) != 0 && len(sc.Starts) != len(sc.Series) || sc.Len() != int(n) {
+				t.Fatalf("%d series, %d values, %d starts, %d histograms of %d samples", len(sc.Series), len(sc.Values), len(sc.Starts), len(sc.Histograms), n)
 			}
-			for _, s := range d.series {
+			for _, s := range sc.Series {
 				if s == nil {
 					t.Fatal("a series that is not defined")
 				}
 			}
 			// It encodes again to something that decodes to the same.
-			e := &entry{columns: d.columns, seq: 1, time: 1}
+			e := &entry{Scrape: *sc, column: &column{series: sc.Series}, seq: 1}
 			var enc encoder
-			enc.reset()
-			b, err := enc.append(nil, 1, headerSize, e)
+			b, err := enc.append(nil, 1, headerSize, e, reg)
 			if err != nil {
 				continue // a histogram that no scrape can have
 			}
@@ -52,15 +53,15 @@ func FuzzRecord(f *testing.F) {
 				t.Fatal(err)
 			}
 			var d2 decoder
-			if ok, err := d2.decode(&again, &in); !ok || err != nil {
-				if duplicates(d.series) {
+			if ok, err := d2.decode(&again, reg); !ok || err != nil {
+				if duplicates(sc.Series) {
 					continue
 				}
 				t.Fatal(ok, err)
 			}
-			for i := range d.values {
-				if math.Float64bits(d.values[i]) != math.Float64bits(d2.values[i]) && !duplicates(d.series) {
-					t.Fatalf("value %d is %v instead of %v", i, d2.values[i], d.values[i])
+			for i := range sc.Values {
+				if math.Float64bits(sc.Values[i]) != math.Float64bits(d2.scrape.Values[i]) && !duplicates(sc.Series) {
+					t.Fatalf("value %d is %v instead of %v", i, d2.scrape.Values[i], sc.Values[i])
 				}
 			}
 		}
@@ -133,39 +134,38 @@ func FuzzRecovery(f *testing.F) {
 		if _, err := Inspect(dir); err != nil {
 			t.Fatal(err)
 		}
-		s, err := Open(dir, Options{})
+		s, err := Open(dir, Options{Series: registry})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer closeSpool(t, s)
-		s.mu.Lock()
-		huge := s.next > math.MaxUint64/2 || s.total > math.MaxUint64/2
-		for _, c := range s.cursors {
+		end := s.log.readable()
+		huge := end.seq > math.MaxUint64/2 || end.cum > math.MaxUint64/2
+		for _, c := range s.all() {
 			// Counts that no spool can have, under a checksum that is right.
-			huge = huge || c.cum > math.MaxUint64/2
+			huge = huge || c.state.pos.Count > math.MaxUint64/2
 		}
-		s.mu.Unlock()
 		if huge {
 			return
 		}
 		c := mustClaim(t, s, "a")[0]
 		g := newTarget(2)
-		g.time = s.lastTime
+		g.time = end.time
 		if g.time > math.MaxInt64/2 {
 			return
 		}
-		mustAppend(t, s, engine(g.time+15_000, "id", 2))
+		mustAppend(t, s, g.at(g.time+15_000))
 		var b series.Batch
 		for range 1000 {
-			if err := c.Read(&b, c.Position(), Limits{}); err != nil {
+			if err := c.Read(ctx(), &b, c.Position(), Limits{}); err != nil {
 				t.Fatal(err)
 			}
 			if b.To == b.From {
 				break
 			}
 			tally := series.Tally{Delivered: uint64(b.Samples)}
-			tally.Lost[series.Unreadable] = b.Unreadable
-			_ = c.Ack(b.To, tally)
+			tally.Lost = b.Lost
+			_ = ack(c, b.To, tally)
 		}
 		if !resum {
 			// Checksums that are right over counts that are wrong are no damage.

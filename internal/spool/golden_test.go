@@ -71,12 +71,12 @@ func sequence(t testing.TB) []*series.Scrape {
 	if err := os.CopyFS(dir, os.DirFS(goldenDir)); err != nil {
 		t.Fatal(err)
 	}
-	s := mustOpen(t, dir, Options{Instance: "host-1"})
+	s := mustOpen(t, dir, Options{})
 	c := mustClaim(t, s, "golden")[0]
 	var scs []*series.Scrape
 	var b series.Batch
 	for {
-		if err := c.Read(&b, c.Position(), Limits{Scrapes: 1}); err != nil {
+		if err := c.Read(ctx(), &b, c.Position(), Limits{Scrapes: 1}); err != nil {
 			t.Fatal(err)
 		}
 		if b.To == b.From {
@@ -84,13 +84,14 @@ func sequence(t testing.TB) []*series.Scrape {
 		}
 		sc := &series.Scrape{Time: b.Times[0]}
 		for _, r := range b.Rows {
+			registry.Hold([]*series.Series{r.Series})
 			sc.Series = append(sc.Series, r.Series)
 			sc.Values = append(sc.Values, r.Samples[0].V)
 		}
 		scs = append(scs, sc)
 		tally := series.Tally{Delivered: uint64(b.Samples)}
-		tally.Lost[series.Unreadable] = b.Unreadable
-		if err := c.Ack(b.To, tally); err != nil {
+		tally.Lost = b.Lost
+		if err := ack(c, b.To, tally); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -110,7 +111,7 @@ func writeGolden(t *testing.T) {
 	if err := os.RemoveAll(goldenDir); err != nil {
 		t.Fatal(err)
 	}
-	s := mustOpen(t, goldenDir, Options{Instance: "host-1"})
+	s := mustOpen(t, goldenDir, Options{})
 	mustClaim(t, s, "golden")
 	known := map[string]*series.Series{}
 	at := int64(1_790_000_000_000)
@@ -149,7 +150,7 @@ func parseScrape(t testing.TB, body []byte, at int64, known map[string]*series.S
 		ls = b.Labels()
 		s := known[ls.String()]
 		if s == nil {
-			s = &series.Series{Labels: ls, Type: typ, Help: help}
+			s = registry.Number(&series.Series{Labels: ls, Type: typ, Help: help})
 			known[ls.String()] = s
 		}
 		sc.Series, sc.Values = append(sc.Series, s), append(sc.Values, v)

@@ -36,13 +36,29 @@ func newTarget(n int) *target {
 	return t
 }
 
+// registry numbers the series of all tests.
+var registry = series.NewRegistry()
+
 func testSeries(i int) *series.Series {
-	return &series.Series{
+	return registry.Number(&series.Series{
 		Labels: labels.FromStrings("__name__", fmt.Sprintf("engine_daemon_test_%d_total", i/4), "instance", "host-1", "job", "docker",
 			"le", fmt.Sprint(i%4)),
 		Type: model.MetricTypeCounter,
 		Help: fmt.Sprintf("The number of things of kind %d.", i/4),
-	}
+	})
+}
+
+// ctx is for the calls that do not wait in that test.
+func ctx() context.Context { return context.Background() }
+
+// begin and ack are those of a sender whose last request was settled.
+func begin(c *Cursor, to series.Position) error {
+	return c.Begin(ctx(), c.Position(), to, Note{Barrier: to})
+}
+
+func ack(c *Cursor, to series.Position, t series.Tally) error {
+	defer c.End()
+	return c.Ack(ctx(), c.Position(), to, t, Note{})
 }
 
 func valueOf(i int, time int64) float64 {
@@ -89,6 +105,7 @@ func memoryDir(t testing.TB) string {
 // mustOpen opens the spool in dir and closes it at the end of the test.
 func mustOpen(t testing.TB, dir string, o Options) *Spool {
 	t.Helper()
+	o.Series = registry
 	s, err := Open(dir, o)
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +125,7 @@ func closeSpool(t testing.TB, s *Spool) {
 
 func mustAppend(t testing.TB, s *Spool, sc *series.Scrape) series.Position {
 	t.Helper()
-	p, err := s.Append(sc)
+	p, err := s.Append(ctx(), sc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +201,7 @@ func drain(t testing.TB, c *Cursor, lim Limits) received {
 	var b series.Batch
 	for range 100_000 {
 		from := c.Position()
-		if err := c.Read(&b, from, lim); err != nil {
+		if err := c.Read(ctx(), &b, from, lim); err != nil {
 			t.Fatal(err)
 		}
 		if b.To == b.From {
@@ -193,13 +210,13 @@ func drain(t testing.TB, c *Cursor, lim Limits) received {
 		if b.From != from {
 			t.Fatalf("read from %v instead of %v", b.From, from)
 		}
-		if err := c.Begin(b.To); err != nil {
+		if err := begin(c, b.To); err != nil {
 			t.Fatal(err)
 		}
 		r.add(t, &b)
 		tally := series.Tally{Delivered: uint64(b.Samples)}
-		tally.Lost[series.Unreadable] = b.Unreadable
-		if err := c.Ack(b.To, tally); err != nil {
+		tally.Lost = b.Lost
+		if err := ack(c, b.To, tally); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
@@ -26,9 +25,6 @@ type Report struct {
 	// Missing counts samples behind the end of the log that are known to have been
 	// appended. Beside a running process they are those in its memory.
 	Missing uint64
-	// Foreign are segments of another host that were set aside, and their bytes.
-	Foreign      int
-	ForeignBytes int64
 	// Removed is what became of the samples of endpoints that are gone.
 	Removed series.Tally
 }
@@ -52,9 +48,8 @@ type EndpointReport struct {
 	// or place; zero for a cursor in use.
 	Unclaimed time.Time
 	Position  series.Position
-	// InFlight is the end of a range that is being sent, or was when the process
-	// ended; zero for none.
-	InFlight series.Position
+	// Barrier is the farthest end of what may be at the receiver already; zero for none.
+	Barrier series.Position
 	// From and To are the times of the oldest and the newest scrape that wait.
 	From, To         time.Time
 	Scrapes, Samples uint64
@@ -87,8 +82,8 @@ func Inspect(dir string) (Report, error) {
 	}
 	for n := range 100 {
 		s := newSpool(Options{})
-		s.dir = filepath.Join(dir, dirName(n))
-		if _, err := os.Stat(s.dir); err != nil {
+		s.log.dir = filepath.Join(dir, dirName(n))
+		if _, err := os.Stat(s.log.dir); err != nil {
 			return r, nil
 		}
 		err := r.read(s)
@@ -102,8 +97,8 @@ func Inspect(dir string) (Report, error) {
 }
 
 func (r *Report) read(s *Spool) error {
-	r.Dir = s.dir
-	b, err := os.ReadFile(filepath.Join(s.dir, cursorsName))
+	r.Dir = s.log.dir
+	b, err := os.ReadFile(filepath.Join(s.log.dir, cursorsName))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -111,22 +106,20 @@ func (r *Report) read(s *Spool) error {
 	if err != nil {
 		var newer *newerError
 		if errors.As(err, &newer) {
-			newer.path = filepath.Join(s.dir, cursorsName)
+			newer.path = filepath.Join(s.log.dir, cursorsName)
 		}
 		return err
 	}
 	if st.damaged > 0 {
-		r.Damage = append(r.Damage, Damage{Path: filepath.Join(s.dir, cursorsName), Bytes: int64(st.damaged) * 2 * slotSize, Reason: "cursors that cannot be read"})
+		r.Damage = append(r.Damage, Damage{Path: filepath.Join(s.log.dir, cursorsName), Bytes: int64(st.damaged) * 2 * slotSize, Reason: "cursors that cannot be read"})
 	}
-	files, err := s.listSegments()
+	files, err := s.log.list(time.Time{})
 	if err != nil {
 		return err
 	}
-	r.Foreign, r.ForeignBytes = len(s.aside), s.asideBytes
-	r.Removed = st.state.removed
-	slices.SortFunc(st.cursors, func(a, b *Cursor) int { return a.pair - b.pair })
+	r.Removed = st.removed
 	for _, c := range st.cursors {
-		e := EndpointReport{Name: c.name, Position: c.position(), InFlight: c.sent, Tally: c.tally}
+		e := EndpointReport{Name: c.name, Position: c.pos, Barrier: c.note.Barrier, Tally: c.tally}
 		if c.unclaimed != 0 {
 			e.Unclaimed = time.UnixMilli(c.unclaimed)
 		}
@@ -135,7 +128,7 @@ func (r *Report) read(s *Spool) error {
 	w := walk{r: r, s: s}
 	for i, g := range files {
 		if !g.ok {
-			s.mend(files, i, &st)
+			s.log.mend(files, i, &st)
 			r.Damage = append(r.Damage, Damage{Path: g.path, Bytes: headerSize, Reason: "the header"})
 		}
 	}
@@ -151,14 +144,16 @@ func (r *Report) read(s *Spool) error {
 			r.Damage = append(r.Damage, Damage{Path: g.path, Bytes: g.size, Reason: err.Error()})
 		}
 	}
-	next, total := max(w.next, st.next), max(w.total, st.total)
-	if st.total > w.total && len(files) > 0 {
-		r.Missing = st.total - w.total
+	next, total := max(w.next, st.end.seq), max(w.total, st.end.cum)
+	if st.end.cum > w.total && len(files) > 0 {
+		r.Missing = st.end.cum - w.total
 	}
 	for i, c := range st.cursors {
 		e := &r.Endpoints[i]
-		e.Samples = c.pending(total)
-		e.Scrapes = min(c.scrapes(next), e.Samples)
+		e.Samples = less(total, c.pos.Count)
+		if e.Position.Scrape < next {
+			e.Scrapes = next - e.Position.Scrape
+		}
 		if e.Samples == 0 {
 			e.From, e.To = time.Time{}, time.Time{}
 		}
@@ -179,10 +174,11 @@ func (w *walk) segment(g *segment, limit, end uint64) error {
 		return err
 	}
 	defer f.Close()
-	rep := SegmentReport{Path: g.path, First: g.first, Bytes: g.size, ClockMark: g.mark}
+	rep := SegmentReport{Path: g.path, First: g.first, Bytes: g.size, ClockMark: g.setBack}
 	sc := scanner{fs: &w.s.fs}
 	sc.reset(f, g.first, g.size)
 	var dec decoder
+	defer func() { releaseAll(w.s.o.Series, dec.dict) }()
 	at := g.cum
 	for {
 		fr, damage, err := sc.next()
@@ -201,7 +197,7 @@ func (w *walk) segment(g *segment, limit, end uint64) error {
 		if over || fr.seq >= limit {
 			break
 		}
-		ok, err := dec.decode(&fr, &w.s.intern)
+		ok, err := dec.decode(&fr, w.s.o.Series)
 		if err != nil {
 			w.r.Damage = append(w.r.Damage, Damage{Path: g.path, Offset: fr.offset, Bytes: int64(fr.size), Reason: err.Error()})
 		}

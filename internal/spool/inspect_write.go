@@ -46,19 +46,16 @@ func (r *Report) Write(out io.Writer) error {
 		if g.Samples > 0 {
 			ratio = fmt.Sprintf("%.2f", float64(g.Bytes)/float64(g.Samples))
 		}
-		mark := ""
+		edge := ""
 		if g.ClockMark {
-			mark = "the clock was set back before it"
+			edge = "the clock was set back before it"
 		}
-		w.line("%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s", filepath.Base(g.Path), stamp(g.From), stamp(g.To), g.Scrapes, g.Samples, g.Bytes, ratio, mark)
+		w.line("%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s", filepath.Base(g.Path), stamp(g.From), stamp(g.To), g.Scrapes, g.Samples, g.Bytes, ratio, edge)
 	}
 	if len(r.Segments) == 0 {
 		w.line("none")
 	}
 	w.line("")
-	if r.Foreign > 0 {
-		w.line("%d segments of another host, %d bytes, are set aside.", r.Foreign, r.ForeignBytes)
-	}
 	if n := r.Removed.Sum(); n > 0 {
 		w.line("%d samples were waiting for endpoints that are gone.", n)
 	}

@@ -40,18 +40,17 @@ func take(t *testing.T, c *Cursor) (got received, unreadable uint64) {
 	got = received{}
 	var b series.Batch
 	for range 1000 {
-		if err := c.Read(&b, c.Position(), Limits{Scrapes: 7}); err != nil {
+		if err := c.Read(ctx(), &b, c.Position(), Limits{Scrapes: 7}); err != nil {
 			continue // the disk refuses; it is asked again
 		}
 		if b.To == b.From {
 			return got, unreadable
 		}
 		got.add(t, &b)
-		unreadable += b.Unreadable
-		tally := series.Tally{Delivered: uint64(b.Samples)}
-		tally.Lost[series.Unreadable] = b.Unreadable
-		_ = c.Begin(b.To)
-		_ = c.Ack(b.To, tally)
+		unreadable += b.Lost[series.Unreadable]
+		tally := series.Tally{Delivered: uint64(b.Samples), Lost: b.Lost}
+		_ = begin(c, b.To)
+		_ = ack(c, b.To, tally)
 	}
 	t.Fatal("draining does not end")
 	return nil, 0
@@ -169,7 +168,7 @@ func TestRefusedIsKept(t *testing.T) {
 	for range 2 {
 		mustAppend(t, s, g.next())
 		drain(t, c, Limits{})
-		waitFor(t, s, func() bool { return len(s.trash) == 0 })
+		waitFor(t, s, func() bool { return len(s.log.trash) == 0 })
 		names := segments(t, dir)
 		if len(names) < 2 || filepath.Base(names[0]) != bad || len(names) > 3 {
 			t.Fatalf("left of five segments: %v", names)
@@ -183,7 +182,7 @@ func TestRefusedIsKept(t *testing.T) {
 		g.time += segmentAge.Milliseconds() / 4
 		mustAppend(t, s, g.next())
 	}
-	waitFor(t, s, func() bool { return len(s.trash) == 0 })
+	waitFor(t, s, func() bool { return len(s.log.trash) == 0 })
 	if names := segments(t, dir); filepath.Base(names[0]) == bad {
 		t.Error("the cap does not hold for it")
 	}
@@ -212,7 +211,7 @@ func TestExhaustedIsNoDamage(t *testing.T) {
 		f.set(opSegmentOpen, why)
 		var b series.Batch
 		for range 10 * readTries {
-			if err := c.Read(&b, c.Position(), Limits{}); !errors.Is(err, why) {
+			if err := c.Read(ctx(), &b, c.Position(), Limits{}); !errors.Is(err, why) {
 				t.Fatalf("with %v a read says %v", why, err)
 			}
 		}
@@ -236,8 +235,8 @@ func TestNewerVersionKeepsAside(t *testing.T) {
 	makeNewer(b, headerSize)
 	old := filepath.Join(dir, dirName(0))
 	for name, b := range map[string][]byte{
-		segmentName(7):                 b,
-		segmentName(3) + foreignSuffix: make([]byte, 60<<10),
+		segmentName(7):              b,
+		segmentName(3) + ".foreign": make([]byte, 60<<10),
 	} {
 		if err := os.WriteFile(filepath.Join(old, name), b, 0o600); err != nil {
 			t.Fatal(err)

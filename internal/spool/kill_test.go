@@ -26,9 +26,7 @@ func TestAppender(t *testing.T) {
 	s := mustOpen(t, dir, Options{})
 	cs := mustClaim(t, s, "live", "dead")
 	for n := uint64(0); ; n++ {
-		s.mu.Lock()
-		seq := s.next
-		s.mu.Unlock()
+		seq := s.log.readable().seq
 		sc := newTarget(4).at(1_800_000_000_000 + int64(seq)*15_000)
 		if n == 0 && seq > 1 {
 			sc.Time += 5 // another run of the process: not on the grid
@@ -89,14 +87,14 @@ func TestKilled(t *testing.T) {
 	}
 	s := mustOpen(t, dir, Options{})
 	cs := mustClaim(t, s, "live", "dead")
-	if last := s.next - 1; last < acknowledged || last > acknowledged+1 {
+	if last := s.log.readable().seq - 1; last < acknowledged || last > acknowledged+1 {
 		t.Errorf("the last scrape is %d, %d was acknowledged", last, acknowledged)
 	}
 	balanced(t, cs...)
 	var b series.Batch
 	next := uint64(1)
 	for {
-		if err := cs[1].Read(&b, cs[1].Position(), Limits{Scrapes: 1}); err != nil {
+		if err := cs[1].Read(ctx(), &b, cs[1].Position(), Limits{Scrapes: 1}); err != nil {
 			t.Fatal(err)
 		}
 		if b.To == b.From {
@@ -107,16 +105,16 @@ func TestKilled(t *testing.T) {
 				t.Fatalf("scrape %d has the value %d", next, v)
 			}
 		}
-		if len(b.Rows) != 4 || b.Unreadable != 0 {
+		if len(b.Rows) != 4 || b.Lost[series.Unreadable] != 0 {
 			t.Fatalf("scrape %d has %d series", next, len(b.Rows))
 		}
 		next++
-		if err := cs[1].Ack(b.To, series.Tally{Delivered: uint64(b.Samples)}); err != nil {
+		if err := ack(cs[1], b.To, series.Tally{Delivered: uint64(b.Samples)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if next != s.next {
-		t.Errorf("%d scrapes arrive of %d", next-1, s.next-1)
+	if next != s.log.readable().seq {
+		t.Errorf("%d scrapes arrive of %d", next-1, s.log.readable().seq-1)
 	}
 	balanced(t, cs...)
 	for _, c := range cs {

@@ -5,29 +5,127 @@ package spool
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
 
-// extent is what a scan of a whole segment finds.
+// Releases before this one set segments of another host aside, under such a name, for
+// seven days.
+const (
+	asideSuffix = segmentSuffix + ".foreign"
+	asideFor    = 7 * 24 * time.Hour
+)
+
+// found is a segment's file as it was found.
+type found struct {
+	*segment
+	// ok: its header is good; unsized: its size is not known.
+	ok, unsized bool
+}
+
+// list reads the headers of all segments, oldest first. Files that are not the
+// spool's are not looked at.
+func (l *log) list(now time.Time) ([]found, error) {
+	entries, err := l.fs.readDir(l.dir)
+	if err != nil {
+		return nil, err
+	}
+	var files []found
+	for _, e := range entries {
+		path := filepath.Join(l.dir, e.Name())
+		i, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) || !e.Type().IsRegular() {
+			continue
+		}
+		first, ok := parseSegmentName(e.Name())
+		if !ok {
+			if strings.HasSuffix(e.Name(), asideSuffix) && err == nil && now.Sub(i.ModTime()) > asideFor {
+				// It waits for nobody: what is in it was counted as foreign.
+				l.trash = append(l.trash, path)
+			}
+			continue
+		}
+		// As large as a segment gets, where the disk does not tell.
+		size, unsized := int64(segmentBytes), err != nil
+		if !unsized {
+			size = i.Size()
+		}
+		var f found
+		for range readTries {
+			if f, err = l.readHeader(path, first, size); err != nil {
+				return nil, err
+			}
+			if !f.refused {
+				break
+			}
+		}
+		f.unsized = unsized
+		files = append(files, f)
+	}
+	slices.SortFunc(files, func(a, b found) int {
+		if a.first < b.first {
+			return -1
+		}
+		return 1
+	})
+	return files, nil
+}
+
+// readHeader reads one header. A disk that refuses says nothing of the segment: it
+// is kept then, as one that was not read.
+func (l *log) readHeader(path string, first uint64, size int64) (found, error) {
+	g := found{segment: &segment{header: header{first: first}, path: path, size: size}}
+	b := make([]byte, headerSize)
+	f, err := l.fs.open(opSegmentOpen, path, os.O_RDONLY)
+	if err == nil {
+		defer f.Close()
+		var n int
+		n, err = l.fs.readAt(f, b, 0)
+		b = b[:n]
+	}
+	if err != nil {
+		g.refused = true
+		l.o.Log.WithError(err).Error("a segment cannot be read now; it is kept, and read when its turn comes")
+		return g, nil
+	}
+	h, err := parseHeader(b)
+	var newer *newerError
+	if errors.As(err, &newer) {
+		newer.path = path
+		return g, err
+	}
+	if err == nil && h.first == first {
+		g.header, g.ok = h, true
+		return g, nil
+	}
+	l.o.Log.WithFields(logrus.Fields{"path": path, "offset": 0, "error": err}).Warn("the header of a segment is damaged; its records are read all the same")
+	return g, nil
+}
+
+// extent is what a scan of a segment finds.
 type extent struct {
 	records     int
-	first, last mark
+	first, last edge
 	// end is the count behind the last record, size where it ends.
 	end  uint64
 	size int64
 }
 
-func (s *Spool) scan(g *segment, limit uint64) (x extent, err error) {
-	f, err := s.fs.open(opSegmentOpen, g.path, os.O_RDONLY)
+func (l *log) scan(g *segment, limit uint64) (x extent, err error) {
+	f, err := l.fs.open(opSegmentOpen, g.path, os.O_RDONLY)
 	if err != nil {
 		return x, err
 	}
 	defer f.Close()
-	sc := scanner{fs: &s.fs}
+	sc := scanner{fs: l.fs}
 	sc.reset(f, g.first, g.size)
 	x.size = min(g.size, headerSize)
 	for {
@@ -41,7 +139,7 @@ func (s *Spool) scan(g *segment, limit uint64) (x extent, err error) {
 		if r.seq >= limit {
 			return x, nil
 		}
-		m := mark{seq: r.seq, cum: r.cum, time: r.time}
+		m := edge{seq: r.seq, cum: r.cum, time: r.time}
 		if x.records == 0 {
 			x.first = m
 		}
@@ -52,98 +150,96 @@ func (s *Spool) scan(g *segment, limit uint64) (x extent, err error) {
 
 // load takes over the segments and finds where the log ends. Only the newest
 // segment is read through, and those whose header is damaged and the ones before them.
-func (s *Spool) load(files []found, st *stored) error {
-	files, end, endless := s.newest(files)
-	s.next, s.total, s.lastTime = 1, 0, 0
+func (l *log) load(files []found, st *stored) {
+	files, end, endless := l.newest(files)
+	l.end = edge{seq: 1}
 	if end.records > 0 {
-		s.next, s.total, s.lastTime = end.last.seq+1, end.end, end.last.time
+		l.end = edge{end.last.seq + 1, end.end, end.last.time}
 	}
 	if endless {
 		// No record is smaller than frameMin: these numbers may all be taken.
 		g := files[len(files)-1]
-		s.next, s.total = g.first+uint64(g.size)/frameMin+1, max(s.total, g.cum)
+		l.end.seq, l.end.cum = g.first+uint64(g.size)/frameMin+1, max(l.end.cum, g.cum)
 	}
 	for i, g := range files {
 		if !g.ok {
-			s.mend(files, i, st)
+			l.mend(files, i, st)
 		}
 		if i > 0 && !g.ok && g.time <= files[i-1].time {
-			g.mark = true
+			g.setBack = true
 		}
+		g.lostFrom = g.cum
 		if i > 0 && g.ok && g.gap == series.RingFull {
-			if before, err := s.scan(files[i-1].segment, g.first); err == nil && before.records > 0 {
-				s.noteGap(before.end, g.cum, g.gap)
+			if before, err := l.scan(files[i-1].segment, g.first); err == nil && before.records > 0 {
+				g.lostFrom = min(before.end, g.cum)
 			}
 		}
 		if i+1 < len(files) && st.passed(files[i+1].first) {
 			// It was about to be removed when the process ended, or was kept.
-			if _, err := s.scan(g.segment, ^uint64(0)); err != nil {
+			if _, err := l.scan(g.segment, ^uint64(0)); err != nil {
 				g.refused = true
-				s.log.WithError(err).Error("a segment that every endpoint has acknowledged cannot be read; it is kept")
+				l.o.Log.WithError(err).Error("a segment that every endpoint has acknowledged cannot be read; it is kept")
 			}
 		}
-		if g.mark {
-			s.epoch++
+		if g.setBack {
+			l.epoch++
 		}
-		g.epoch = s.epoch
-		s.total = max(s.total, g.cum)
-		s.segs = append(s.segs, g.segment)
+		g.epoch = l.epoch
+		l.end.cum = max(l.end.cum, g.cum)
+		l.segs = append(l.segs, g.segment)
 	}
-	if st.total > s.total && !endless {
-		s.log.WithFields(logrus.Fields{"scrapes": max(st.next, s.next) - s.next, "samples": st.total - s.total, "directory": s.dir}).
+	if st.end.cum > l.end.cum && !endless {
+		l.o.Log.WithFields(logrus.Fields{"scrapes": max(st.end.seq, l.end.seq) - l.end.seq, "samples": st.end.cum - l.end.cum, "directory": l.dir}).
 			Warn("the end of the spool is missing")
 	}
-	s.next, s.total = max(s.next, st.next), max(s.total, st.total)
-	s.durable, s.durableCum = s.next-1, s.total
-	s.visible, s.visibleCum = s.durable, s.durableCum
-	return nil
+	l.end.seq, l.end.cum = max(l.end.seq, st.end.seq), max(l.end.cum, st.end.cum)
+	l.durable, l.visible = l.end, l.end
 }
 
-// newest finds where the log ends, and gives the segments without those at the end that
-// hold nothing. endless: the disk does not say where the last one ends.
-func (s *Spool) newest(files []found) (rest []found, end extent, endless bool) {
-	// The end of the log: whatever of the newest segment is no record is a tail
-	// that was torn when the process or the machine stopped.
+// newest finds the end of the log: whatever of the newest segment is no record is a
+// tail that was torn when the process or the machine stopped. endless says that the
+// disk does not let it be read.
+func (l *log) newest(files []found) (left []found, end extent, endless bool) {
 	for len(files) > 0 {
 		g := files[len(files)-1]
 		var err error
 		for range readTries {
-			if end, err = s.scan(g.segment, ^uint64(0)); err == nil {
+			if end, err = l.scan(g.segment, ^uint64(0)); err == nil {
 				break
 			}
 		}
-		if endless = err != nil || g.unsized || g.refused && end.records == 0; endless {
+		if err != nil || g.unsized || g.refused && end.records == 0 {
 			// Where it ends, or whose it is, is not known: nothing is cut off or removed.
 			g.refused = true
 			if err != nil {
-				s.log.WithError(err).Error("the newest segment cannot be read to its end; it is kept, and read again when its turn comes")
+				l.o.Log.WithError(err).Error("the newest segment cannot be read to its end; it is kept, and read again when its turn comes")
 			}
-			break
+			return files, end, true
 		}
 		g.refused = false
 		if end.records > 0 {
 			// All of it was read, and behind the last record there is none.
 			if end.size < g.size {
-				s.cut(g.segment, end.size)
+				l.cut(g.segment, end.size)
 			}
-			break
+			return files, end, false
 		}
 		if g.size > headerSize || !g.ok {
-			s.log.WithFields(logrus.Fields{"path": g.path, "bytes": g.size}).Warn("a segment without a single whole record is removed")
+			l.o.Log.WithFields(logrus.Fields{"path": g.path, "bytes": g.size}).Warn("a segment without a single whole record is removed")
 		}
 		// All of it was read, header included, and it holds no record.
-		if err := s.fs.remove(g.path); err != nil {
-			s.log.WithError(err).Warn("an empty segment cannot be removed")
+		if err := l.fs.remove(g.path); err != nil {
+			l.o.Log.WithError(err).Warn("an empty segment cannot be removed")
 		}
 		files = files[:len(files)-1]
 	}
-	return files, end, endless
+	return files, end, false
 }
 
 // passed reports whether every cursor stands at or behind that scrape.
 func (st *stored) passed(seq uint64) bool {
 	for _, c := range st.cursors {
-		if c.position().Scrape < seq {
+		if c.pos.Scrape < seq {
 			return false
 		}
 	}
@@ -151,24 +247,24 @@ func (st *stored) passed(seq uint64) bool {
 }
 
 // cut takes a torn tail off.
-func (s *Spool) cut(g *segment, size int64) {
-	s.log.WithFields(logrus.Fields{"path": g.path, "offset": size, "bytes": g.size - size}).Warn("a torn tail is cut off")
-	f, err := s.fs.open(opSegmentOpen, g.path, os.O_WRONLY)
+func (l *log) cut(g *segment, size int64) {
+	l.o.Log.WithFields(logrus.Fields{"path": g.path, "offset": size, "bytes": g.size - size}).Warn("a torn tail is cut off")
+	f, err := l.fs.open(opSegmentOpen, g.path, os.O_WRONLY)
 	if err == nil {
-		err = s.fs.truncate(f, size)
+		err = l.fs.truncate(f, size)
 		f.Close()
 	}
 	if err != nil {
-		s.log.WithError(err).Warn("a torn tail cannot be cut off; it is not read")
+		l.o.Log.WithError(err).Warn("a torn tail cannot be cut off; it is not read")
 	}
 	g.size = size
 }
 
 // mend finds out what a damaged header said: from the segment's own records where
 // its first one is good, else from where the one before it ends.
-func (s *Spool) mend(files []found, i int, st *stored) {
+func (l *log) mend(files []found, i int, st *stored) {
 	g := files[i].segment
-	x, _ := s.scan(g, ^uint64(0))
+	x, _ := l.scan(g, ^uint64(0))
 	if x.records > 0 {
 		g.time = x.first.time
 		if x.first.seq == g.first {
@@ -178,7 +274,7 @@ func (s *Spool) mend(files []found, i int, st *stored) {
 	}
 	g.guessed = true
 	if i > 0 {
-		before, err := s.scan(files[i-1].segment, g.first)
+		before, err := l.scan(files[i-1].segment, g.first)
 		if g.time == 0 {
 			g.time = files[i-1].time
 		}
@@ -190,7 +286,7 @@ func (s *Spool) mend(files []found, i int, st *stored) {
 	// Nothing comes before: a cursor may stand just there.
 	for _, c := range st.cursors {
 		if c.pos.Scrape == g.first && c.pos.Ordinal == 0 {
-			g.cum = c.cum
+			g.cum = c.pos.Count
 			return
 		}
 	}

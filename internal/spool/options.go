@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
 
 // ErrNotDurable is wrapped by Append's error when the scrape could not be written
@@ -16,10 +18,6 @@ var ErrNotDurable = errors.New("the scrape is in memory only")
 
 // ErrLocked is wrapped by Open's error when another process has the directory.
 var ErrLocked = errors.New("another process uses this directory")
-
-// ErrHeld is wrapped by Read's error while the backlog of another instance waits
-// for the engine's identity.
-var ErrHeld = errors.New("the backlog was written under another instance and waits for the engine's identity")
 
 // ErrClosed is what a closed spool answers.
 var ErrClosed = errors.New("the spool is closed")
@@ -34,9 +32,9 @@ type Options struct {
 	// RingBytes caps the memory ring that holds scrapes while the disk refuses
 	// them; 0 means 2 MiB.
 	RingBytes int
-	// Instance is the host's name in the series; a stored spool of another
-	// instance and another engine is set aside as foreign.
-	Instance string
+	// Series numbers the series; the scrapes that are appended have their numbers from
+	// it. nil: a registry of the spool's own.
+	Series *series.Registry
 	// Log takes what an operator must know: damage, evictions, a refusing disk.
 	Log logrus.FieldLogger
 
@@ -70,6 +68,7 @@ type Backlog struct {
 	Scrapes, Samples uint64
 	// Bytes on disk from the cursor's segment on; shared with other cursors.
 	Bytes int64
-	// Oldest is the time of the oldest waiting scrape in milliseconds, 0 for none.
+	// Oldest is the time of the oldest waiting scrape in milliseconds, 0 for none. Before
+	// the first Read behind a start it may be that of an earlier one, by an hour at most.
 	Oldest int64
 }

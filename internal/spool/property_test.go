@@ -39,6 +39,8 @@ type machine struct {
 	faults *faults
 	faulty bool
 	clocks *clocks
+	// filled: the disk has been full.
+	filled bool
 	// synced are the cursor file's bytes when they were last known to be on disk.
 	synced []byte
 }
@@ -53,6 +55,7 @@ type expected struct {
 
 // flight is a batch that was read and waits for its answer.
 type flight struct {
+	from  series.Position
 	to    series.Position
 	keys  [][2]int
 	tally series.Tally
@@ -105,6 +108,7 @@ func TestAnyOrderOfEvents(t *testing.T) {
 			"":          m.check,
 		})
 		for _, c := range m.cursors {
+			c.End()
 			m.model[c].flight = nil
 			m.drain(t, c)
 		}
@@ -125,6 +129,7 @@ type noop struct{ testing.TB }
 func (noop) Helper() {}
 
 func (m *machine) open(t *rapid.T) {
+	m.o.Series = registry
 	s, err := Open(m.dir, m.o)
 	if err != nil {
 		t.Fatal(err)
@@ -187,7 +192,7 @@ func (m *machine) append(t *rapid.T, n int) {
 			slices.Reverse(sc.Values)
 			slices.Reverse(sc.Starts)
 		}
-		p, err := m.s.Append(sc)
+		p, err := m.s.Append(ctx(), sc)
 		if err != nil && !(m.faulty && errors.Is(err, ErrNotDurable)) {
 			t.Fatal(err)
 		}
@@ -206,7 +211,7 @@ func (m *machine) read(t *rapid.T, c *Cursor) {
 	}
 	var b series.Batch
 	from := c.Position()
-	if err := c.Read(&b, from, lim); err != nil {
+	if err := c.Read(ctx(), &b, from, lim); err != nil {
 		t.Fatal(err)
 	}
 	if b.From != from || b.To.Before(b.From) {
@@ -221,7 +226,7 @@ func (m *machine) read(t *rapid.T, c *Cursor) {
 	if lim.Samples > 0 && b.Samples > lim.Samples || lim.Scrapes > 0 && len(b.Times) > lim.Scrapes {
 		t.Fatalf("%d samples of %d scrapes, limits %+v", b.Samples, len(b.Times), lim)
 	}
-	f := &flight{to: b.To}
+	f := &flight{from: from, to: b.To}
 	for i := range b.Rows {
 		row := &b.Rows[i]
 		for k, smp := range row.Samples {
@@ -241,11 +246,13 @@ func (m *machine) read(t *rapid.T, c *Cursor) {
 	if len(f.keys) != b.Samples {
 		t.Fatalf("%d samples, the batch says %d", len(f.keys), b.Samples)
 	}
-	if !m.lossy && b.Unreadable > 0 {
-		t.Fatalf("%d samples unreadable", b.Unreadable)
+	if !m.lossy && b.Lost[series.Unreadable] > 0 {
+		t.Fatalf("%d samples unreadable", b.Lost[series.Unreadable])
 	}
 	f.tally.Delivered = uint64(b.Samples)
-	f.tally.Lost[series.Unreadable] = b.Unreadable
+	f.tally.Lost[series.Unreadable] = b.Lost[series.Unreadable]
+	// Another read ends what was under way.
+	c.End()
 	e.flight = f
 }
 
@@ -254,12 +261,28 @@ func (m *machine) begin(t *rapid.T, c *Cursor) {
 	if e.flight == nil {
 		return
 	}
-	if err := c.Begin(e.flight.to); err != nil {
-		t.Fatal(err)
+	err := c.Begin(ctx(), e.flight.from, e.flight.to, Note{Barrier: e.flight.to})
+	if m.moved(t, c, err) {
+		e.flight = nil
+		return
 	}
 	e.flight.begun = true
-	// What was evicted since it was read is in flight all the same.
-	e.position = c.Position()
+}
+
+// moved reports whether the answer to what concerns the cursor's flight is that it was
+// evicted, which it may be before it has begun, or by a full disk.
+func (m *machine) moved(t *rapid.T, c *Cursor, err error) bool {
+	f := m.model[c].flight
+	if !errors.Is(err, ErrMoved) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return false
+	}
+	if c.Position() == f.from || !m.lossy && !m.filled || f.begun && !m.filled {
+		t.Fatalf("%v, but the cursor stands at %v", err, c.Position())
+	}
+	return true
 }
 
 func (m *machine) ack(t *rapid.T, c *Cursor) {
@@ -268,13 +291,16 @@ func (m *machine) ack(t *rapid.T, c *Cursor) {
 	if f == nil {
 		return
 	}
-	e.flight = nil
 	if rapid.IntRange(0, 9).Draw(t, "fate") == 0 {
 		f.tally.Lost[series.Refused] += f.tally.Delivered
 		f.tally.Delivered = 0
 	}
-	if err := c.Ack(f.to, f.tally); err != nil {
-		t.Fatal(err)
+	e.flight = f
+	moved := m.moved(t, c, c.Ack(ctx(), f.from, f.to, f.tally, Note{}))
+	e.flight = nil
+	c.End()
+	if moved {
+		return
 	}
 	for _, k := range f.keys {
 		e.got[k]++
@@ -306,7 +332,9 @@ func (m *machine) refused(t *rapid.T) {
 		opSegmentCreate, opSegmentWrite, opSegmentSync, opDirSync, opSegmentRemove, opSegmentTruncate, opCursorsWrite, opCursorsSync,
 	}).Draw(t, "operation")
 	m.faulty = true
-	m.faults.set(op, rapid.SampledFrom([]error{syscall.ENOSPC, syscall.EIO, errShort}).Draw(t, "error"))
+	why := rapid.SampledFrom([]error{syscall.ENOSPC, syscall.EIO, errShort}).Draw(t, "error")
+	m.filled = m.filled || why == syscall.ENOSPC
+	m.faults.set(op, why)
 	for range rapid.IntRange(1, 4).Draw(t, "times") {
 		m.append(t, rapid.IntRange(1, 3).Draw(t, "n"))
 		c := m.any(t)
@@ -344,8 +372,8 @@ func (m *machine) reopen(t *rapid.T, kill, power bool) {
 		e := before[m.eps[i].Name]
 		if flight := e.flight; flight != nil && flight.begun && flight.tally.Sum() > 0 && !power && !m.lossy {
 			// What was in flight before an earlier crash may reach further.
-			if to, ok := c.InFlight(); !ok || to.Before(flight.to) {
-				t.Fatalf("in flight up to %v, after the restart %v %v", flight.to, to, ok)
+			if to := c.Note().Barrier; to.Before(flight.to) {
+				t.Fatalf("in flight up to %v, after the restart %v", flight.to, to)
 			}
 		}
 		e.flight = nil
@@ -403,6 +431,16 @@ func (m *machine) cutPower(t *rapid.T) {
 	}
 }
 
+// pinned reports whether an attempt is under way, which keeps what it has begun with.
+func (m *machine) pinned() bool {
+	for _, c := range m.cursors {
+		if f := m.model[c].flight; f != nil && f.begun {
+			return true
+		}
+	}
+	return false
+}
+
 // unsyncedRemoval reports whether the cursor file may be taken back to m.synced:
 // only if each segment that was there then still is.
 func (m *machine) unsyncedRemoval() bool {
@@ -417,7 +455,7 @@ func (m *machine) unsyncedRemoval() bool {
 	}
 	first, _ := parseSegmentName(filepath.Base(names[0]))
 	for _, c := range st.cursors {
-		if c.position().Scrape < first {
+		if c.pos.Scrape < first {
 			return false
 		}
 	}
@@ -427,6 +465,7 @@ func (m *machine) unsyncedRemoval() bool {
 // endpoints changes the set of endpoints: added, removed, reordered, renamed.
 func (m *machine) endpoints(t *rapid.T) {
 	for _, c := range m.cursors {
+		c.End()
 		m.model[c].flight = nil
 		m.model[c].crashed = true
 	}
@@ -491,11 +530,11 @@ func (m *machine) check(t *rapid.T) {
 			}
 		}
 	}
-	if m.o.MaxBytes > 0 {
-		m.s.mu.Lock()
-		n, segs := m.s.bytes(), len(m.s.segs)
-		m.s.mu.Unlock()
-		if n > m.o.MaxBytes+8<<10 && segs > 1 {
+	if m.o.MaxBytes > 0 && !m.pinned() {
+		m.s.log.mu.Lock()
+		segs := len(m.s.log.segs)
+		m.s.log.mu.Unlock()
+		if n := m.s.Usage(); n > m.o.MaxBytes+8<<10 && segs > 1 {
 			t.Fatalf("%d bytes in %d segments, the cap is %d", n, segs, m.o.MaxBytes)
 		}
 	}

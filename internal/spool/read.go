@@ -3,11 +3,13 @@
 package spool
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"syscall"
 
+	"github.com/docker-remote-write/docker-remote-write/internal/panics"
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
 
@@ -15,123 +17,161 @@ import (
 // before what is left of it counts as unreadable.
 const readTries = 3
 
-// Read fills b with consecutive scrapes from that position on, merged by series,
-// within the limits and never across a clock mark. Nothing there is no error:
-// b.To is then b.From. Where all that there is is damaged, b has no samples, and
-// b.To lies behind the damage. Reading does not move the cursor. b and its memory
-// are valid until the next Read with it.
-func (c *Cursor) Read(b *series.Batch, from series.Position, lim Limits) error {
-	c.reading.Lock()
-	defer c.reading.Unlock()
-	s := c.s
-	c.last, c.before = c.before, c.last
-	c.last.marks = c.last.marks[:0]
-	if len(c.rows) > 0 {
-		clear(c.rows)
+// Read fills b with consecutive scrapes from that position on, which lies at or behind
+// the cursor's, merged by series, within the limits and never across a step back of the clock.
+// Nothing there is no error: b.To is then b.From. Where all that there is is damaged, b
+// has no samples, and b.To lies behind the damage. Reading does not move the cursor. b
+// and its memory are valid until the next Read with it.
+//
+// Read returns at ctx's end whether or not the disk answers; b belongs to the spool
+// then, and must not be used again.
+func (c *Cursor) Read(ctx context.Context, b *series.Batch, from series.Position, lim Limits) error {
+	select {
+	case c.reading <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("read at %v: the disk has not answered yet: %w", from, context.Cause(ctx))
 	}
-	m := merge{c: c, b: b, lim: lim}
-	m.reset(from)
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	// While the file was read, its segment or the cursor may have gone.
-	defer c.dropReader()
-	if from.Scrape < s.state.heldUntil {
-		return ErrHeld
-	}
-	cum, err := c.count(from)
-	if err != nil {
-		return fmt.Errorf("read at %v: %w", from, err)
-	}
-	c.last.at, c.last.from = from, cum
-	at := from
-	for {
-		c.note(mark{seq: at.Scrape, ordinal: at.Ordinal, cum: cum})
-		p, ok := s.locate(at.Scrape)
-		if !ok {
-			return nil
+	read := make(chan error, 1)
+	go func() {
+		defer func() { <-c.reading }()
+		m := &merge{b: b, lim: lim, reader: &c.reader}
+		var err error
+		if panicked := panics.Guard("reading the spool", func() { err = c.fill(m, from) }); panicked != nil {
+			err = panicked
 		}
-		var next mark
-		switch {
-		case p.skip:
-			next = mark{seq: p.next, cum: p.cum}
-		case p.entry != nil:
-			e := p.entry
-			c.timed(e.time, e.cum+uint64(e.len()))
-			if m.add(&e.columns, mark{seq: e.seq, cum: e.cum, time: e.time}, e.epoch) {
-				return nil
-			}
-			at, cum = b.To, e.cum+uint64(e.len())
-			c.fails = 0
-			if c.reader.f != nil {
-				c.reader.close()
-			}
-			continue
-		default:
-			var ok bool
-			next, ok, err = c.fetch(&p.view, at.Scrape)
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			if err != nil {
-				if len(b.Times) > 0 || b.Unreadable > 0 {
-					return nil
-				}
-				return err
-			}
-			if ok && next.seq == at.Scrape {
-				c.timed(next.time, next.end)
-				if m.add(&c.reader.dec.columns, next, p.view.seg.epoch) {
-					return nil
-				}
-				at, cum = b.To, next.end
-				continue
-			}
+		c.look(m.seen)
+		c.forget()
+		c.reader.complete()
+		if err == nil && from.Before(c.Position()) {
+			err = ErrMoved
 		}
-		// What lies between is gone.
-		if next.cum > cum {
-			b.Unreadable += next.cum - cum
+		if err != nil {
+			err = fmt.Errorf("read at %v: %w", from, err)
 		}
-		at, cum = series.Position{Scrape: next.seq}, max(cum, next.cum)
-		b.To = at
+		read <- err
+	}()
+	select {
+	case err := <-read:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("read at %v: the disk has not answered yet: %w", from, context.Cause(ctx))
 	}
 }
 
-// fetch brings the reader to the first readable scrape at or behind seq, which ok says,
-// or gives the mark behind the segment. It is called with the spool's lock held and
-// gives it up meanwhile. The error is fs.ErrNotExist where the segment has gone, or the
-// disk's as long as it is worth asking again.
-func (c *Cursor) fetch(v *segmentView, seq uint64) (next mark, ok bool, err error) {
-	s := c.s
-	s.mu.Unlock()
-	ok, err = c.reader.seek(v, seq)
-	s.mu.Lock()
+// fill reads until the batch is complete or nothing more may be read.
+func (c *Cursor) fill(m *merge, from series.Position) error {
+	m.reset(from)
+	for {
+		m.at = m.b.To
+		v, next, done := c.step(m)
+		if done {
+			return nil
+		}
+		if v != nil {
+			found, err := c.record(m, v)
+			switch {
+			case err != nil && (len(m.b.Times) > 0 || m.b.To != from):
+				return nil // what there is goes first
+			case err != nil:
+				return err
+			case found && m.complete:
+				return nil
+			case found:
+				continue
+			}
+		}
+		if next != nil {
+			m.skip(*next)
+		}
+	}
+}
+
+// gap is what comes next where the scrape that was asked for is not there.
+type gap struct {
+	edge
+	// lostFrom: the samples from that count on were dropped by the ring.
+	lostFrom uint64
+}
+
+// step takes the next scrape from memory, or says in which segment it is, and what
+// comes behind that; or, without a segment, what comes next. done: there is nothing
+// more to be taken.
+func (c *Cursor) step(m *merge) (v *segmentView, next *gap, done bool) {
+	l := &c.s.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p, ok := l.locate(m.at.Scrape)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if !s.has(v.seg) {
-			return next, false, err
-		}
-	case err != nil:
-		if !exhausted(err) {
-			c.fails++
-		}
-		if c.fails <= readTries {
-			return next, false, err
-		}
-		s.log.WithError(err).WithField("path", v.path).Error("a segment cannot be read; it counts as unreadable, and its file is kept")
-		v.seg.refused, c.fails = true, 0
-	default:
-		c.fails = 0
-		if !ok && c.reader.passed > 0 {
-			// At its end, and there were records: it was read, and is ours.
-			v.seg.refused = false
-		}
+	case !ok:
+		return nil, nil, true
+	case p.view != nil:
+		return p.view, &gap{p.view.next, p.view.lostFrom}, false
+	case p.entry == nil:
+		return nil, &gap{p.next, p.lostFrom}, false
 	}
+	e := p.entry
+	if c.reader.fails = 0; c.reader.f != nil {
+		c.reader.close()
+	}
+	return nil, nil, m.add(&e.Scrape, e.seq, e.cum, e.epoch)
+}
+
+// record takes the next scrape from a segment; found is false if that has no more, or
+// cannot be read.
+func (c *Cursor) record(m *merge, v *segmentView) (found bool, err error) {
+	r := &c.reader
+	ok, err := r.seek(v, m.at.Scrape)
+	if err != nil {
+		return false, c.refuse(v, err)
+	}
+	r.fails = 0
 	if !ok {
-		return mark{seq: v.limit, cum: v.cum}, false, nil
+		if r.passed > 0 {
+			// At its end, and there were records: it was read, and is ours.
+			c.setRefused(v.seg, false)
+		}
+		return false, nil
 	}
-	r := &c.reader.cur
-	return mark{seq: r.seq, cum: v.within(r.cum), end: v.within(r.cum + uint64(r.n)), time: r.time}, true, nil
+	cum := v.within(r.cur.cum)
+	if r.cur.seq != m.at.Scrape {
+		m.skip(gap{edge{r.cur.seq, cum, r.cur.time}, cum})
+	}
+	m.complete = m.add(&r.dec.scrape, r.cur.seq, cum, v.seg.epoch)
+	if b := m.b; b.To.Ordinal == 0 {
+		b.To.Count = v.within(b.To.Count)
+	}
+	return true, nil
+}
+
+// refuse deals with a disk that refuses to read a segment: after some tries it counts
+// as unreadable.
+func (c *Cursor) refuse(v *segmentView, err error) error {
+	l := &c.s.log
+	l.mu.Lock()
+	gone := !l.has(v.seg)
+	l.mu.Unlock()
+	if gone {
+		return ErrMoved
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // somebody has taken it away
+	}
+	if exhausted(err) {
+		return err
+	}
+	if c.reader.fails++; c.reader.fails <= readTries {
+		return err
+	}
+	c.s.o.Log.WithError(err).WithField("path", v.seg.path).Error("a segment cannot be read; it counts as unreadable, and its file is kept")
+	c.reader.fails = 0
+	c.setRefused(v.seg, true)
+	return nil
+}
+
+func (c *Cursor) setRefused(g *segment, refused bool) {
+	c.s.log.mu.Lock()
+	defer c.s.log.mu.Unlock()
+	g.refused = refused
 }
 
 // exhausted reports whether an error says something of the process or the machine,
@@ -145,156 +185,19 @@ func exhausted(err error) bool {
 	return false
 }
 
-// has reports whether the segment is still part of the spool.
-func (s *Spool) has(g *segment) bool {
-	for _, h := range s.segs {
-		if h == g {
-			return true
-		}
+// within is a count in the segment, and no more than the one in front of what
+// follows: a segment whose end could not be read at a start may hold samples that
+// the books know nothing of. They are sent, and not counted.
+func (v *segmentView) within(cum uint64) uint64 {
+	if v.loose {
+		return cum
 	}
-	return false
+	return min(cum, v.next.cum)
 }
 
-func (c *Cursor) note(m mark) {
-	if n := len(c.last.marks); n > 0 && c.last.marks[n-1].seq == m.seq {
-		return
-	}
-	c.last.marks = append(c.last.marks, m)
-}
-
-// timed notes the time of the scrape that was noted last, and the count behind it.
-func (c *Cursor) timed(at int64, end uint64) {
-	m := &c.last.marks[len(c.last.marks)-1]
-	m.time, m.end = at, end
-}
-
-// merge gathers scrapes into a batch by series.
-type merge struct {
-	c   *Cursor
-	b   *series.Batch
-	lim Limits
-	// indexed: c.rows has every row of the batch.
-	indexed bool
-	epoch   uint64
-}
-
-func (m *merge) reset(from series.Position) {
-	b := m.b
-	b.From, b.To = from, from
-	b.Times, b.Rows = b.Times[:0], b.Rows[:0]
-	b.Samples, b.Unreadable = 0, 0
-}
-
-// add merges one scrape from b.To's ordinal on and moves b.To. It reports whether
-// the batch is complete; b.To may then be where it was.
-func (m *merge) add(col *columns, at mark, epoch uint64) (done bool) {
-	b, lim := m.b, m.lim
-	if n := len(b.Times); n > 0 {
-		if epoch != m.epoch || at.time <= b.Times[n-1] || lim.Before != 0 && at.time >= lim.Before {
-			return true
-		}
-		if lim.Width > 0 && col.len() > lim.Width {
-			return true
-		}
-		if lim.Scrapes > 0 && n >= lim.Scrapes || lim.Samples > 0 && b.Samples >= lim.Samples {
-			return true
-		}
-	}
-	m.epoch = epoch
-	b.Times = append(b.Times, at.time)
-	first := int(b.To.Ordinal)
-	end := col.len()
-	if lim.Samples > 0 {
-		end = min(end, first+lim.Samples-b.Samples)
-	}
-	if lim.Width > 0 && end > 0 {
-		parts := (col.len() + lim.Width - 1) / lim.Width
-		end = min(end, first+(col.len()+parts-1)/parts)
-	}
-	floats := min(end, len(col.series))
-	fresh := len(b.Rows) == 0
-	next := 0
-	for i := first; i < floats; i++ {
-		sr := col.series[i]
-		var r *series.Row
-		switch {
-		case fresh:
-			r = m.grow(sr)
-		case next < len(b.Rows) && b.Rows[next].Series == sr:
-			r = &b.Rows[next]
-			next++
-		default:
-			r, next = m.row(sr)
-		}
-		smp := series.Sample{T: at.time, V: col.values[i]}
-		if len(col.starts) > 0 {
-			smp.Start = col.starts[i]
-		}
-		r.Samples = append(r.Samples, smp)
-	}
-	for i := max(first, len(col.series)); i < end; i++ {
-		h := col.histograms[i-len(col.series)]
-		r, _ := m.row(h.Series)
-		r.Histograms = append(r.Histograms, series.HistogramAt{T: at.time, Histogram: h})
-	}
-	for _, x := range col.exemplars {
-		if x.Index < first || x.Index >= end {
-			continue
-		}
-		var sr *series.Series
-		if x.Index < len(col.series) {
-			sr = col.series[x.Index]
-		} else {
-			sr = col.histograms[x.Index-len(col.series)].Series
-		}
-		r, _ := m.row(sr)
-		r.Exemplars = append(r.Exemplars, x)
-	}
-	if end > first {
-		b.Samples += end - first
-	}
-	if end < col.len() {
-		b.To = series.Position{Scrape: at.seq, Ordinal: uint32(max(end, first))}
-		return true
-	}
-	b.To = series.Position{Scrape: at.seq + 1}
-	return false
-}
-
-// row finds the series' row by the index, which is only made when the rows of a
-// scrape do not stand in the order of the one before, and says which row comes next.
-func (m *merge) row(sr *series.Series) (r *series.Row, next int) {
-	c, b := m.c, m.b
-	if c.rows == nil {
-		c.rows = map[*series.Series]int32{}
-	}
-	if !m.indexed {
-		for i := range b.Rows {
-			c.rows[b.Rows[i].Series] = int32(i)
-		}
-		m.indexed = true
-	}
-	if i, ok := c.rows[sr]; ok {
-		return &b.Rows[i], int(i) + 1
-	}
-	r = m.grow(sr)
-	return r, len(b.Rows)
-}
-
-// grow appends a row, in the memory of an earlier one if there is any.
-func (m *merge) grow(sr *series.Series) *series.Row {
-	b := m.b
-	if n := len(b.Rows); n < cap(b.Rows) {
-		b.Rows = b.Rows[:n+1]
-	} else {
-		b.Rows = append(b.Rows, series.Row{})
-	}
-	r := &b.Rows[len(b.Rows)-1]
-	clear(r.Histograms)
-	clear(r.Exemplars)
-	r.Series, r.Samples, r.Histograms, r.Exemplars = sr, r.Samples[:0], r.Histograms[:0], r.Exemplars[:0]
-	if m.indexed {
-		m.c.rows[sr] = int32(len(b.Rows) - 1)
-	}
-	return r
+// look notes the times of scrapes, so that Backlog knows them when the cursor is there.
+func (c *Cursor) look(at [2]edge) {
+	c.s.table.mu.Lock()
+	c.seen = at
+	c.s.table.mu.Unlock()
 }

@@ -4,7 +4,6 @@ package spool
 
 import (
 	"errors"
-	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -31,7 +30,7 @@ func TestReadRefused(t *testing.T) {
 				f.set(op, syscall.EIO)
 				var b series.Batch
 				for range readTries {
-					if err := c.Read(&b, c.Position(), Limits{}); !errors.Is(err, syscall.EIO) {
+					if err := c.Read(ctx(), &b, c.Position(), Limits{}); !errors.Is(err, syscall.EIO) {
 						t.Fatal(err)
 					}
 				}
@@ -41,7 +40,7 @@ func TestReadRefused(t *testing.T) {
 				got := received{}
 				n := uint64(0)
 				for {
-					if err := c.Read(&b, c.Position(), Limits{}); err != nil {
+					if err := c.Read(ctx(), &b, c.Position(), Limits{}); err != nil {
 						if lasting && errors.Is(err, syscall.EIO) {
 							continue // each segment has its tries
 						}
@@ -51,10 +50,10 @@ func TestReadRefused(t *testing.T) {
 						break
 					}
 					got.add(t, &b)
-					n += b.Unreadable
+					n += b.Lost[series.Unreadable]
 					tally := series.Tally{Delivered: uint64(b.Samples)}
-					tally.Lost[series.Unreadable] = b.Unreadable
-					if err := c.Ack(b.To, tally); err != nil {
+					tally.Lost = b.Lost
+					if err := ack(c, b.To, tally); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -71,40 +70,4 @@ func TestReadRefused(t *testing.T) {
 			})
 		}
 	}
-}
-
-// TestRenameRefused: another host's segments are set aside when the disk allows it.
-func TestRenameRefused(t *testing.T) {
-	dir := memoryDir(t)
-	s := mustOpen(t, dir, Options{Instance: "host-1"})
-	mustClaim(t, s, "a")
-	mustAppend(t, s, engine(1_800_000_000_000, "id-1", 2))
-	closeSpool(t, s)
-	f := newFaults()
-	f.set(opSegmentRename, syscall.EIO)
-	s = mustOpen(t, dir, Options{Instance: "host-2", hook: f.hook})
-	c := mustClaim(t, s, "a")[0]
-	mustAppend(t, s, engine(1_800_000_015_000, "id-2", 2))
-	drain(t, c, Limits{})
-	if n := c.Tally().Lost[series.Foreign]; n != 4 {
-		t.Errorf("%d samples are foreign", n)
-	}
-	if s.Err() == nil {
-		t.Error("Err is silent")
-	}
-	f.set(opSegmentRename, nil)
-	waitFor(t, s, func() bool { return len(s.trash) == 0 && s.cursorErr == nil })
-	if aside, _ := filepath.Glob(filepath.Join(dir, dirName(0), "*"+foreignSuffix)); len(aside) != 1 {
-		t.Errorf("%d segments are set aside", len(aside))
-	}
-	balanced(t, c)
-	closeSpool(t, s)
-
-	// A start in between finds what could not be renamed, and counts it no more.
-	s = mustOpen(t, dir, Options{Instance: "host-2"})
-	c = mustClaim(t, s, "a")[0]
-	if b := c.Backlog(); b.Samples != 0 {
-		t.Errorf("%+v waits", b)
-	}
-	balanced(t, c)
 }

@@ -45,7 +45,7 @@ func TestRemovedSegmentsAreClosed(t *testing.T) {
 				clock.scrape(t, s, g, 10*time.Minute)
 			}
 			var b series.Batch
-			if err := cs[1].Read(&b, cs[1].Position(), Limits{Scrapes: 2}); err != nil {
+			if err := cs[1].Read(ctx(), &b, cs[1].Position(), Limits{Scrapes: 2}); err != nil {
 				t.Fatal(err)
 			}
 			if tt.gone > 0 {
@@ -57,7 +57,7 @@ func TestRemovedSegmentsAreClosed(t *testing.T) {
 			clock.pass(20 * time.Hour)
 			clock.scrape(t, s, g, 2*time.Hour)
 			clock.scrape(t, s, g, 0)
-			waitFor(t, s, func() bool { return len(s.trash) == 0 })
+			waitFor(t, s, func() bool { return len(s.log.trash) == 0 })
 			if names := segments(t, dir); len(names) > 3 {
 				t.Fatalf("%d segments are there", len(names))
 			}
@@ -89,12 +89,12 @@ func TestReadWhileRemoved(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		var b series.Batch
-		done <- cs[1].Read(&b, cs[1].Position(), Limits{Samples: 2})
+		done <- cs[1].Read(ctx(), &b, cs[1].Position(), Limits{Samples: 2})
 	}()
 	<-f.entered
 	mustClaim(t, s, "a")
 	mustAppend(t, s, g.next())
-	waitFor(t, s, func() bool { return len(s.trash) == 0 && len(s.segs) == 1 })
+	waitFor(t, s, func() bool { return len(s.log.trash) == 0 && len(s.log.segs) == 1 })
 	release()
 	if err := <-done; err != nil {
 		t.Fatal(err)

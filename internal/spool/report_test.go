@@ -5,15 +5,13 @@ package spool
 import (
 	"testing"
 
-	"github.com/prometheus/prometheus/model/labels"
-
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
 
 // TestUnclaimed: a cursor whose endpoint is gone is listed with what waits behind
 // it, and no longer when the endpoint is back.
 func TestUnclaimed(t *testing.T) {
-	s, err := Open(t.TempDir(), Options{})
+	s, err := Open(t.TempDir(), Options{Series: registry})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,8 +23,8 @@ func TestUnclaimed(t *testing.T) {
 	if got := s.Unclaimed(); len(got) != 0 {
 		t.Errorf("%+v while both are claimed", got)
 	}
-	sc := &series.Scrape{Time: 1000, Series: []*series.Series{{Labels: labels.FromStrings("__name__", "a")}, {Labels: labels.FromStrings("__name__", "b")}}, Values: []float64{1, 2}}
-	if _, err := s.Append(sc); err != nil {
+	sc := &series.Scrape{Time: 1000, Series: []*series.Series{testSeries(0), testSeries(1)}, Values: []float64{1, 2}}
+	if _, err := s.Append(ctx(), sc); err != nil {
 		t.Fatal(err)
 	}
 	if n := s.Usage(); n <= 0 || n > 1<<20 {
@@ -51,14 +49,14 @@ func TestUnclaimed(t *testing.T) {
 func TestBegun(t *testing.T) {
 	dir := t.TempDir()
 	for i, want := range []bool{false, true} {
-		s, err := Open(dir, Options{})
+		s, err := Open(dir, Options{Series: registry})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := s.Begun(); got != want {
 			t.Errorf("start %d: %v", i, got)
 		}
-		if _, err := s.Append(&series.Scrape{Time: 1000, Series: []*series.Series{{Labels: labels.FromStrings("__name__", "a")}}, Values: []float64{1}}); err != nil {
+		if _, err := s.Append(ctx(), &series.Scrape{Time: 1000, Series: []*series.Series{testSeries(0)}, Values: []float64{1}}); err != nil {
 			t.Fatal(err)
 		}
 		if !s.Begun() {

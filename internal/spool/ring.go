@@ -16,18 +16,46 @@ const (
 	tailBytes   = 256 << 10
 )
 
-// entry is one scrape in memory. It does not change from when it enters the ring
-// until it is recycled.
+// entry is one scrape in memory. Apart from lostFrom it does not change from when it
+// enters the ring until it is recycled.
 type entry struct {
-	columns
+	series.Scrape
+	column   *column
 	seq, cum uint64
-	time     int64
-	// mark: the clock was set back in front of it; epoch counts the marks so far.
-	mark  bool
-	epoch uint64
+	// setBack: the clock was set back in front of it; epoch counts how often so far.
+	setBack bool
+	epoch   uint64
+	// lostFrom: the samples from that count on that are missing in front of it were
+	// dropped by the ring; cum where there are none.
+	lostFrom uint64
 	// busy entries are being written; they are not recycled.
 	busy bool
 	size int
+}
+
+// end is the count behind the scrape.
+func (e *entry) end() uint64 { return e.cum + uint64(e.Len()) }
+
+// column is the series of consecutive scrapes that have the same ones. It holds them
+// for as long as a scrape in the ring uses it.
+type column struct {
+	series []*series.Series
+	users  int
+}
+
+func (c *column) leave(reg *series.Registry) {
+	if c.users--; c.users == 0 {
+		reg.Release(c.series)
+	}
+}
+
+// others are the series that are in no column: those of the native histograms.
+func (e *entry) others() []*series.Series {
+	var out []*series.Series
+	for i := range e.Histograms {
+		out = append(out, e.Histograms[i].Series)
+	}
+	return out
 }
 
 // ring holds the newest scrapes, oldest first, with consecutive sequence numbers:
@@ -35,40 +63,54 @@ type entry struct {
 type ring struct {
 	entries []*entry
 	bytes   int
-	free    []*entry
+	spare   *entry
 }
 
-// take gives an empty entry.
-func (r *ring) take() *entry {
-	if n := len(r.free); n > 0 {
-		e := r.free[n-1]
-		r.free = r.free[:n-1]
-		return e
+// push appends a copy of the scrape, and holds its series.
+func (r *ring) push(sc *series.Scrape, reg *series.Registry) *entry {
+	e := r.spare
+	if r.spare = nil; e == nil {
+		e = &entry{}
 	}
-	return &entry{}
-}
-
-func (r *ring) push(e *entry) {
-	e.size = 8*len(e.values) + 8*len(e.starts) + 256*len(e.histograms) + 128*len(e.exemplars)
-	if n := len(r.entries); n == 0 || !sameColumn(r.entries[n-1].series, e.series) {
-		e.size += 8 * len(e.series)
+	e.Time = sc.Time
+	e.Values = append(e.Values[:0], sc.Values...)
+	e.Starts = append(e.Starts[:0], sc.Starts...)
+	e.Histograms = append(e.Histograms[:0], sc.Histograms...)
+	reg.Hold(e.others())
+	e.Exemplars = e.Exemplars[:0]
+	for _, x := range sc.Exemplars {
+		if x.Index >= 0 && x.Index < sc.Len() {
+			e.Exemplars = append(e.Exemplars, x)
+		}
 	}
+	e.size = 8*len(e.Values) + 8*len(e.Starts) + 256*len(e.Histograms) + 128*len(e.Exemplars)
+	if n := len(r.entries); n > 0 && slices.Equal(r.entries[n-1].column.series, sc.Series) {
+		e.column = r.entries[n-1].column
+	} else {
+		e.column = &column{series: slices.Clone(sc.Series)}
+		reg.Hold(e.column.series)
+		e.size += 8 * len(sc.Series)
+	}
+	e.column.users++
+	e.Series = e.column.series
 	r.entries = append(r.entries, e)
 	r.bytes += e.size
+	return e
 }
 
-// drop removes the oldest n entries.
-func (r *ring) drop(n int) {
+// drop removes the oldest n entries, and gives up the series that no other one has.
+func (r *ring) drop(n int, reg *series.Registry) {
 	for _, e := range r.entries[:n] {
 		r.bytes -= e.size
-		if e.busy || len(r.free) >= 2 {
+		reg.Release(e.others())
+		e.column.leave(reg)
+		if e.busy || r.spare != nil {
 			continue
 		}
-		clear(e.histograms)
-		clear(e.exemplars)
-		e.series = nil
-		e.histograms, e.exemplars = e.histograms[:0], e.exemplars[:0]
-		r.free = append(r.free, e)
+		clear(e.Histograms)
+		clear(e.Exemplars)
+		e.Series, e.column = nil, nil
+		r.spare = e
 	}
 	k := copy(r.entries, r.entries[n:])
 	clear(r.entries[k:])
@@ -81,50 +123,4 @@ func (r *ring) get(seq uint64) *entry {
 		return nil
 	}
 	return r.entries[seq-r.entries[0].seq]
-}
-
-// column finds the one pointer for each series of a scrape. Scrape after scrape
-// the scraper mostly gives the same pointers in the same order: then the column of
-// the scrape before is used again, and no series is looked up.
-type column struct {
-	// raw are the pointers as the scraper gave them, canon what stands for them: most
-	// often the same.
-	raw, canon []*series.Series
-}
-
-func (c *column) of(in []*series.Series, t *interner) []*series.Series {
-	if len(in) == len(c.raw) {
-		same := true
-		for i, s := range in {
-			if s != c.raw[i] {
-				same = false
-				break
-			}
-		}
-		if same {
-			return c.canon
-		}
-	}
-	out := make([]*series.Series, len(in))
-	j := 0
-	for i, s := range in {
-		// A few series that went away are stepped over; of those that came the
-		// place in the old column stays.
-		const reach = 8
-		k := j
-		for k < len(c.raw) && k < j+reach && c.raw[k] != s {
-			k++
-		}
-		if k < len(c.raw) && c.raw[k] == s {
-			out[i], j = c.canon[k], k+1
-			continue
-		}
-		out[i] = t.lookup(s, true)
-	}
-	if c.canon = out; slices.Equal(in, out) {
-		c.raw = out
-	} else {
-		c.raw = slices.Clone(in)
-	}
-	return out
 }

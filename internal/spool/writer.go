@@ -4,7 +4,6 @@ package spool
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,198 +14,182 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
 
-// writer owns the segment that is being written, and is owned by run.
-type writer struct {
-	s   *Spool
-	enc encoder
-	f   *os.File
-	// seg is the open segment; it is in the spool's list once its first record is
-	// on disk.
-	seg    *segment
-	listed bool
-	lastAt int64
-	// seq and cum are where the next record must go on, or a gap lies between.
-	seq, cum uint64
-	buf      []byte
-	batch    []*entry
-}
-
 // run is the goroutine that owns the disk: everything that changes a file happens
 // in it, so that nobody else waits for the disk longer than he wants to.
 func (s *Spool) run() {
 	defer close(s.done)
-	var retry *time.Timer
 	for {
 		var again <-chan time.Time
 		if s.refused() {
-			if retry == nil {
-				retry = time.NewTimer(retryAfter)
-			} else {
-				retry.Reset(retryAfter)
-			}
-			again = retry.C
+			again = time.After(retryAfter)
 		}
 		select {
 		case <-s.wake:
 		case <-again:
 		}
 		if closing := s.round(); closing {
-			if retry != nil {
-				retry.Stop()
-			}
 			return
 		}
 	}
 }
 
 func (s *Spool) refused() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.err != nil || s.cursorErr != nil
+	s.log.mu.Lock()
+	err := s.log.err
+	s.log.mu.Unlock()
+	return err != nil || s.cursorErr() != nil
 }
 
 // round brings the disk up to date: scrapes first, then cursors, then what nobody
 // needs any more is removed.
 func (s *Spool) round() (closing bool) {
-	w := &s.writer
-	s.mu.Lock()
-	closing = s.closing
-	if s.crashing {
-		s.letGo()
-		s.mu.Unlock()
+	s.log.mu.Lock()
+	closing = s.log.closing
+	s.log.mu.Unlock()
+	if s.crashing.Load() {
+		s.closeFiles()
 		return true
 	}
 	s.makeRoom()
-	w.batch = w.batch[:0]
-	for _, e := range s.ring.entries {
-		if e.seq > s.durable {
-			e.busy = true
-			w.batch = append(w.batch, e)
-		}
-	}
-	s.mu.Unlock()
-
+	batch := s.log.unwritten()
 	err := s.tidy(closing)
-	if len(w.batch) > 0 {
-		werr := w.write()
-		s.mu.Lock()
-		s.finish(werr)
-		s.mu.Unlock()
-		if werr == nil && (s.room() || closing) {
+	if len(batch) > 0 {
+		werr := s.writer.write(batch)
+		s.log.done(batch, werr)
+		s.trim()
+		if werr == nil && (s.makeRoom() || closing) {
 			err = s.tidy(closing)
 		}
 	}
 	if closing {
-		s.letGo()
+		s.closeFiles()
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.settle(err)
+	s.letGo()
+	s.table.notify()
 	return closing
 }
 
-// letGo closes the files, and with them gives up the lock.
-func (s *Spool) letGo() {
+// closeFiles closes the files, and with them gives up the lock.
+func (s *Spool) closeFiles() {
 	s.writer.close()
-	s.file.close()
+	s.table.file.close()
 	if s.lock != nil {
 		s.lock.Close()
 	}
 }
 
-// finish notes what became of a batch.
-func (s *Spool) finish(err error) {
-	w := &s.writer
-	last := w.batch[len(w.batch)-1].seq
-	for i, e := range w.batch {
-		e.busy = false
-		w.batch[i] = nil
-	}
-	if err != nil {
-		if s.err == nil {
-			s.log.WithError(err).Error("the spool cannot be written; scrapes wait in memory")
-		}
-		s.err = fmt.Errorf("%w: %w", ErrNotDurable, err)
-		s.failed = max(s.failed, last)
-		s.full = noRoom(err)
-		return
-	}
-	s.full, s.yielded = false, false
-	if s.err != nil {
-		s.log.Info("the spool can be written again")
-		s.err = nil
-	}
-	s.overflowing = false
-}
-
-// settle ends a round: whoever waits for it looks again.
+// settle notes what became of the cursors in this round.
 func (s *Spool) settle(err error) {
+	s.table.mu.Lock()
+	was := s.table.err
+	s.table.err = err
+	s.table.mu.Unlock()
 	switch {
-	case err != nil && s.cursorErr == nil:
-		s.log.WithError(err).Error("the cursors cannot be written; after a crash samples would be sent again")
-	case err == nil && s.cursorErr != nil:
-		s.log.Info("the cursors can be written again")
+	case err != nil && was == nil:
+		s.o.Log.WithError(err).Error("the cursors cannot be written; after a crash samples would be sent again")
+	case err == nil && was != nil:
+		s.o.Log.Info("the cursors can be written again")
 	}
-	s.cursorErr = err
-	s.moved()
+	s.log.mu.Lock()
+	s.log.moved()
+	s.log.mu.Unlock()
 }
 
-// moved says that the disk answers.
-func (s *Spool) moved() {
-	s.stuck = false
-	close(s.progress)
-	s.progress = make(chan struct{})
+// tidy writes the cursors that changed and removes the segments that went. Before
+// a segment is removed the cursors are synced, so that no power cut brings back a
+// cursor that points into it.
+func (s *Spool) tidy(closing bool) error {
+	s.log.mu.Lock()
+	trash := s.log.trash
+	s.log.trash = nil
+	s.log.mu.Unlock()
+	end := s.log.readable()
+	f := &s.table.file
+	s.table.mu.Lock()
+	sync := closing || f.must || len(trash) > 0
+	images := s.table.collect(sync, end)
+	freed := len(f.freed)
+	s.table.mu.Unlock()
+
+	err := f.write(&s.fs, images)
+	written := err == nil
+	if written && sync {
+		err = f.sync(&s.fs)
+	}
+	var kept []string
+	full := noRoom(err)
+	for _, path := range trash {
+		// Where a file system has no room even to write a file over, only removing
+		// something helps.
+		if err != nil && !full {
+			kept = append(kept, path)
+			continue
+		}
+		if e := s.fs.remove(path); e != nil && !errors.Is(e, os.ErrNotExist) {
+			kept = append(kept, path)
+			if err == nil {
+				err = e
+			}
+		}
+	}
+	s.table.mu.Lock()
+	s.table.wrote(images, written)
+	if written {
+		f.freed = f.freed[freed:]
+		f.must = f.must && err != nil
+	}
+	s.table.mu.Unlock()
+	s.log.mu.Lock()
+	s.log.trash = append(kept, s.log.trash...)
+	s.log.moved()
+	s.log.mu.Unlock()
+	return err
 }
 
-// advance publishes what is on disk now.
-func (s *Spool) advance(seg *segment, isNew bool, size int64, seq, cum uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if isNew {
-		s.segs = append(s.segs, seg)
-	}
-	seg.size = size
-	s.durable, s.durableCum = max(s.durable, seq), max(s.durableCum, cum)
-	if s.visible < s.durable {
-		s.visible, s.visibleCum = s.durable, s.durableCum
-		s.changed()
-	}
-	s.trim()
-	s.moved()
+// writer writes scrapes into segments.
+type writer struct {
+	log *log
+	fs  *fileOps
+	enc encoder
+	// seg is the open segment, f its file, nil before its first record is written.
+	seg *segment
+	f   *os.File
+	// next is where the open segment goes on: with another scrape it ends.
+	next edge
+	buf  []byte
 }
 
 // limit is the size at which a segment ends.
-func (s *Spool) limit() int64 {
-	if s.o.MaxBytes <= 0 {
+func (w *writer) limit() int64 {
+	if w.log.o.MaxBytes <= 0 {
 		return segmentBytes
 	}
-	return min(segmentBytes, max(s.o.MaxBytes/4, 4<<10))
+	return min(segmentBytes, max(w.log.o.MaxBytes/4, 4<<10))
 }
 
-// write puts the batch on disk.
-func (w *writer) write() error {
-	last := w.batch[0]
-	for _, e := range w.batch {
-		if w.seg != nil {
-			if full := w.at() >= w.s.limit() || len(w.enc.dict) >= maxSeries; full || e.mark || e.time-w.seg.time >= segmentAge.Milliseconds() || e.seq != w.seq {
-				if err := w.flush(last); err != nil {
-					return err
-				}
-				w.close()
+// write puts the batch on disk. After an error, what of it is not there goes into a
+// new segment with the next call.
+func (w *writer) write(batch []*entry) error {
+	for _, e := range batch {
+		if w.seg != nil && (w.at() >= w.limit() || len(w.enc.dict) >= maxSeries || e.setBack ||
+			e.Time-w.seg.time >= segmentAge.Milliseconds() || e.seq != w.next.seq) {
+			if err := w.flush(); err != nil {
+				return err
 			}
+			w.close()
 		}
 		if w.seg == nil {
 			w.begin(e)
 		}
 		var err error
-		if w.buf, err = w.enc.append(w.buf, w.seg.first, w.at(), e); err != nil {
+		if w.buf, err = w.enc.append(w.buf, w.seg.first, w.at(), e, w.log.reg); err != nil {
 			w.abandon()
 			return err
 		}
-		w.seq, w.cum, w.lastAt = e.seq+1, e.cum+uint64(e.len()), e.time
-		last = e
+		w.next = edge{e.seq + 1, e.end(), e.Time}
 	}
-	return w.flush(last)
+	return w.flush()
 }
 
 // at is the offset at which the next record begins.
@@ -214,95 +197,78 @@ func (w *writer) at() int64 { return w.seg.size + int64(len(w.buf)) }
 
 // begin prepares a segment that begins with that scrape.
 func (w *writer) begin(e *entry) {
-	h := header{mark: e.mark, first: e.seq, cum: e.cum, time: e.time}
-	if w.seq != 0 && w.seq != e.seq {
+	h := header{setBack: e.setBack, gap: series.Unreadable, first: e.seq, cum: e.cum, time: e.Time}
+	if e.lostFrom < e.cum {
 		h.gap = series.RingFull
-	} else {
-		h.gap = series.Unreadable
 	}
-	w.seg = &segment{header: h, path: filepath.Join(w.s.dir, segmentName(e.seq)), epoch: e.epoch}
-	w.listed = false
-	w.enc.reset()
+	w.seg = &segment{header: h, path: filepath.Join(w.log.dir, segmentName(e.seq)), epoch: e.epoch, lostFrom: e.lostFrom}
+	w.enc.reset(w.log.reg)
 	w.buf = h.append(w.buf[:0])
 }
 
-// flush writes and syncs what is encoded. A new segment is created by it, in this
-// order: the file, its bytes, sync, sync of the directory.
-func (w *writer) flush(last *entry) error {
+// flush writes and syncs what is encoded.
+func (w *writer) flush() error {
 	if len(w.buf) == 0 {
 		return nil
 	}
-	s := w.s
-	isNew := w.f == nil
-	err := func() error {
-		if isNew {
-			f, err := s.fs.open(opSegmentCreate, w.seg.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
-			if errors.Is(err, fs.ErrExist) {
-				// It is a leftover: a segment that could not be finished, whose scrapes are
-				// in memory, or one that was found without a record. A start numbers scrapes
-				// beyond all that a segment which it could not read may hold.
-				if err = s.fs.remove(w.seg.path); err == nil {
-					f, err = s.fs.open(opSegmentCreate, w.seg.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
-				}
-			}
-			if err != nil {
-				return err
-			}
-			w.f = f
-		}
-		if err := s.fs.writeAt(opSegmentWrite, w.f, w.buf, w.seg.size); err != nil {
-			return err
-		}
-		if isNew {
-			if err := s.fs.sync(opSegmentSync, w.f); err != nil {
-				return err
-			}
-			return s.fs.syncDir(s.dir)
-		}
-		return s.fs.datasync(opSegmentSync, w.f)
-	}()
-	if err != nil {
+	if err := w.put(); err != nil {
 		w.abandon()
 		return err
 	}
-	size := w.at()
-	s.advance(w.seg, !w.listed, size, last.seq, last.cum+uint64(last.len()))
-	w.listed = true
-	w.shrink()
+	w.log.advance(w.seg, w.at(), w.next)
+	if w.buf = w.buf[:0]; cap(w.buf) > keepBuffer {
+		w.buf = nil
+	}
+	w.enc.shrink()
 	return nil
 }
 
-// shrink empties the buffers and lets go of them where one scrape made them large.
-func (w *writer) shrink() {
-	const keep = 16 << 10
-	w.buf = w.buf[:0]
-	if cap(w.buf) > keep {
-		w.buf = nil
+// put makes the calls, a new segment's in this order: the file, its bytes, sync, sync
+// of the directory.
+func (w *writer) put() error {
+	isNew := w.f == nil
+	if isNew {
+		f, err := w.fs.open(opSegmentCreate, w.seg.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+		if errors.Is(err, fs.ErrExist) {
+			// A write that failed has left it, or a start that read all of it and could
+			// not remove it: it holds no whole record, or this sequence number would not
+			// be free.
+			if err = w.fs.remove(w.seg.path); err == nil {
+				f, err = w.fs.open(opSegmentCreate, w.seg.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		w.f = f
 	}
-	if cap(w.enc.body) > keep {
-		w.enc.body = nil
+	if err := w.fs.writeAt(opSegmentWrite, w.f, w.buf, w.seg.size); err != nil {
+		return err
 	}
-	if cap(w.enc.packed) > keep {
-		w.enc.packed = nil
+	if isNew {
+		if err := w.fs.sync(opSegmentSync, w.f); err != nil {
+			return err
+		}
+		return w.fs.syncDir(w.log.dir)
 	}
+	return w.fs.datasync(opSegmentSync, w.f)
 }
 
 // abandon gives up a segment after an error: after a sync that failed nothing is
 // known of what was written since the last good one, and a second sync would tell
 // nothing. What is in memory goes into a new segment.
 func (w *writer) abandon() {
-	s := w.s
 	if w.f != nil {
-		// The file is open, so w made it. Up to size it is synced; what follows, or all of
-		// it if nothing is, is in memory still.
 		var err error
-		if w.listed {
-			err = s.fs.truncate(w.f, w.seg.size)
+		if w.seg.size > 0 {
+			// What is behind the last good sync was never said to be written.
+			err = w.fs.truncate(w.f, w.seg.size)
 		} else {
-			err = s.fs.remove(w.seg.path)
+			// Nothing of it ever was.
+			err = w.fs.remove(w.seg.path)
 		}
 		if err != nil {
-			s.log.WithFields(logrus.Fields{"path": w.seg.path, "error": err}).Warn("what was not written in full is left in place")
+			w.log.o.Log.WithFields(logrus.Fields{"path": w.seg.path, "error": err}).Warn("what was not written in full is left in place")
 		}
 	}
 	w.close()
@@ -313,6 +279,6 @@ func (w *writer) close() {
 	if w.f != nil {
 		w.f.Close()
 	}
+	w.enc.reset(w.log.reg)
 	w.f, w.seg, w.buf = nil, nil, w.buf[:0]
-	w.enc.column = nil
 }

@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/docker-remote-write/docker-remote-write/internal/series"
 	"github.com/docker-remote-write/docker-remote-write/proof/engine"
 )
 
@@ -76,7 +75,6 @@ func TestPageInABrowserDuringAnOutageAndAfter(t *testing.T) {
 		s, at = st, t
 		mu.Unlock()
 	}
-	var sc series.Scrape
 	broken := outage()
 	for m := range 100 { // fifty minutes with an outage of eight that has been caught up on
 		at := now.Add(-time.Hour + time.Duration(m)*30*time.Second)
@@ -86,7 +84,7 @@ func TestPageInABrowserDuringAnOutageAndAfter(t *testing.T) {
 			st.Endpoints[0].Backlog.Oldest = now.Add(-45 * time.Minute)
 		}
 		set(st, at)
-		tel.Append(&sc)
+		tel.Own()
 	}
 	broken.Endpoints[0].LastError = `503 Service Unavailable: <script>document.title="pwned"</script>`
 	for m := range 20 { // then ten of the outage that lasts
@@ -94,7 +92,7 @@ func TestPageInABrowserDuringAnOutageAndAfter(t *testing.T) {
 		at := now.Add(-10*time.Minute + time.Duration(m)*30*time.Second)
 		st.Endpoints[0].Backlog.Oldest = at.Add(-time.Duration(m+3) * 30 * time.Second)
 		set(st, at)
-		tel.Append(&sc)
+		tel.Own()
 	}
 	set(broken, now)
 
@@ -167,11 +165,9 @@ func TestHistoryIsBoundedAndForgets(t *testing.T) {
 	s := fresh()
 	at := now
 	tel := New(Options{State: func() State { return s }, Now: func() time.Time { return at }})
-	var sc series.Scrape
 	for range 1000 { // four hours
 		at = at.Add(15 * time.Second)
-		sc.Reset()
-		tel.Append(&sc)
+		tel.Own()
 	}
 	got := tel.State().Endpoints[0].History
 	if len(got) != historyCap && len(got) != historyCap+1 {

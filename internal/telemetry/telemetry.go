@@ -3,13 +3,11 @@
 package telemetry
 
 import (
-	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
@@ -28,6 +26,8 @@ type Options struct {
 	// Self is SELF_METRICS: false keeps all but build info and the newest sent
 	// timestamp out of the stream. /metrics always has everything.
 	Self bool
+	// Series numbers the own series; nil: a registry of the telemetry's own.
+	Series *series.Registry
 	// Now is time.Now unless a test replaces it.
 	Now func() time.Time
 }
@@ -40,12 +40,12 @@ type Telemetry struct {
 	history  history
 	began    time.Time
 
-	// What follows belongs to the goroutine that calls Append. A series keeps its
-	// pointer for as long as it is in the stream.
-	columns    map[column]*entry
-	generation uint64
-	scrape     *series.Scrape
-	put        put
+	// What follows belongs to the goroutine that calls Own. A series is numbered once, and
+	// held for as long as it is in the stream.
+	columns map[column]*numbered
+	round   uint64
+	own     series.Scrape
+	put     put
 }
 
 // column is the identity of an own series.
@@ -54,9 +54,9 @@ type column struct {
 	lv values
 }
 
-type entry struct {
-	series     *series.Series
-	generation uint64
+type numbered struct {
+	series *series.Series
+	round  uint64 // the last one that had it
 }
 
 // New returns telemetry whose history begins now.
@@ -64,7 +64,10 @@ func New(o Options) *Telemetry {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	t := &Telemetry{o: o, registry: prometheus.NewRegistry(), began: o.Now(), columns: map[column]*entry{}}
+	if o.Series == nil {
+		o.Series = series.NewRegistry()
+	}
+	t := &Telemetry{o: o, registry: prometheus.NewRegistry(), began: o.Now(), columns: map[column]*numbered{}}
 	t.registry.MustRegister(&collector{t})
 	t.put = t.append // bound once: a method value made at each scrape would be garbage
 	return t
@@ -101,48 +104,40 @@ func (t *Telemetry) State() State {
 	return s
 }
 
-// Append adds the own series and their values to a scrape, and a stale marker for
-// each one that was in the last scrape and is gone. The markers at the end of all
-// scraping are the scraper's. It is for one goroutine.
-func (t *Telemetry) Append(sc *series.Scrape) {
+// Own is the own series and their values at this moment, as columns Series and Values
+// that are good until the next call. What is gone from them is for the scraper to end,
+// which knows what was sent. It is for one goroutine.
+func (t *Telemetry) Own() *series.Scrape {
 	s := t.snapshot()
 	t.history.record(&s)
-	t.generation++
-	t.scrape = sc
-	before := len(sc.Series)
+	t.round++
+	t.own.Reset()
 	walk(&s, t.put)
-	if len(t.columns) > len(sc.Series)-before {
-		for c, e := range t.columns {
-			if e.generation != t.generation {
-				t.add(e.series, stale)
+	if len(t.columns) > t.own.Len() {
+		for c, n := range t.columns {
+			if n.round != t.round {
+				t.o.Series.Release([]*series.Series{n.series})
 				delete(t.columns, c)
 			}
 		}
 	}
-	t.scrape = nil
+	return &t.own
 }
 
+// append appends one sample. Own series have no start timestamps: several of the
+// counters are carried over restarts.
 func (t *Telemetry) append(m *Metric, lv values, v float64) {
 	if !t.o.Self && !m.Always {
 		return
 	}
-	e := t.columns[column{m, lv}]
-	if e == nil {
-		e = &entry{series: t.newSeries(m, lv)}
-		t.columns[column{m, lv}] = e
+	n := t.columns[column{m, lv}]
+	if n == nil {
+		n = &numbered{series: t.o.Series.Number(t.newSeries(m, lv))}
+		t.columns[column{m, lv}] = n
 	}
-	e.generation = t.generation
-	t.add(e.series, v)
-}
-
-// add appends one sample. Own series have no start timestamps: several of the
-// counters are carried over restarts.
-func (t *Telemetry) add(s *series.Series, v float64) {
-	if len(t.scrape.Starts) > 0 {
-		t.scrape.Starts = append(t.scrape.Starts, 0)
-	}
-	t.scrape.Series = append(t.scrape.Series, s)
-	t.scrape.Values = append(t.scrape.Values, v)
+	n.round = t.round
+	t.own.Series = append(t.own.Series, n.series)
+	t.own.Values = append(t.own.Values, v)
 }
 
 func (t *Telemetry) newSeries(m *Metric, lv values) *series.Series {
@@ -156,6 +151,3 @@ func (t *Telemetry) newSeries(m *Metric, lv values) *series.Series {
 	b.Set(model.MetricNameLabel, m.Name)
 	return &series.Series{Labels: b.Labels(), Type: m.Type, Help: m.Help, Unit: m.Unit}
 }
-
-// stale ends a series.
-var stale = math.Float64frombits(value.StaleNaN)

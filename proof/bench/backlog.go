@@ -27,7 +27,8 @@ const backlogInstance = "bench"
 func backlog(dir, url string, f *replay.Frames, scrapes int) (int, error) {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	sp, err := spool.Open(dir, spool.Options{Instance: backlogInstance, Log: log})
+	numbers := series.NewRegistry()
+	sp, err := spool.Open(dir, spool.Options{Series: numbers, Log: log})
 	if err != nil {
 		return 0, err
 	}
@@ -48,7 +49,10 @@ func backlog(dir, url string, f *replay.Frames, scrapes int) (int, error) {
 			return 0, err
 		}
 		samples += sc.Len()
-		if _, err := sp.Append(&sc); err != nil {
+		for i, s := range sc.Series {
+			sc.Series[i] = numbers.Number(s)
+		}
+		if _, err := sp.Append(context.Background(), &sc); err != nil {
 			return 0, fmt.Errorf("append scrape %d of the backlog: %w", n, err)
 		}
 	}

@@ -31,6 +31,8 @@ type drive struct {
 	dir    string
 	args   []string
 	width  int
+	// receiver tells one URL from the next: what was learned of a receiver goes with it.
+	receiver int
 
 	begun int          // the newest number that was to be appended
 	torn  map[int]bool // begun, and the driver was killed before it said done
@@ -68,7 +70,7 @@ type life struct {
 func (d *drive) start(to int, args ...string) *life {
 	d.t.Helper()
 	l := &life{d: d, exited: make(chan struct{})}
-	l.cmd = exec.Command(d.binary, append(append(d.args, "-from", strconv.Itoa(d.begun+1), "-to", strconv.Itoa(to)), args...)...)
+	l.cmd = exec.Command(d.binary, append(append(d.args, "-from", strconv.Itoa(d.begun+1), "-to", strconv.Itoa(to), "-receiver", strconv.Itoa(d.receiver)), args...)...)
 	l.cmd.Env = []string{"HOME=/"}
 	l.cmd.Stderr = &l.log
 	l.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/prometheus/prompb"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 
+	"github.com/docker-remote-write/docker-remote-write/internal/series"
 	"github.com/docker-remote-write/docker-remote-write/proof/chaos/load"
 	"github.com/docker-remote-write/docker-remote-write/proof/faultproxy"
 	"github.com/docker-remote-write/docker-remote-write/proof/promtest"
@@ -171,7 +172,10 @@ func TestRefusals(t *testing.T) {
 			for _, n := range d.books.Lost {
 				lost += n
 			}
-			if missing > lost || !tc.all && missing != lost {
+			// On a machine that is busy an answer may come too late: what is refused then may
+			// have been stored before.
+			stored := d.books.Lost[series.RefusedAfterResend.String()]
+			if missing > lost || !tc.all && missing < lost-stored {
 				t.Errorf("%d samples are missing, %d counted as lost: %s", missing, lost, d.books)
 			}
 			t.Logf("%d scrapes, %d SIGKILLs; refused with %v; %d samples missing, all of them refused; %s", scrapes, d.kills, f.count, missing, d.books)

@@ -3,11 +3,8 @@
 package chaos
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -179,8 +176,6 @@ func (d *drive) weather(proxy *faultproxy.Proxy, rnd *rand.Rand) {
 		d.t.Fatal(err)
 	}
 	if rnd.IntN(3) == 0 {
-		if err := os.Remove(filepath.Join(d.dir, "receivers.json")); err != nil && !os.IsNotExist(err) {
-			d.t.Fatal(fmt.Errorf("forget the receiver: %w", err))
-		}
+		d.receiver++
 	}
 }

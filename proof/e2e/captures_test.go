@@ -78,7 +78,7 @@ func TestCapturesQueriedBack(t *testing.T) {
 				sc := scrapeCapture(t, file, next)
 				want[file] = valuesOf(sc)
 				total += len(want[file])
-				if _, err := queue.Append(sc); err != nil {
+				if _, err := queue.Append(t.Context(), sc); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -114,7 +114,7 @@ func TestCapturesQueriedBack(t *testing.T) {
 
 func openSpool(t *testing.T) *spool.Spool {
 	t.Helper()
-	s, err := spool.Open(t.TempDir(), spool.Options{Instance: "captures", Log: logrus.New()})
+	s, err := spool.Open(t.TempDir(), spool.Options{Series: numbers, Log: logrus.New()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,16 +126,19 @@ func openSpool(t *testing.T) *spool.Spool {
 	return s
 }
 
+// numbers are those of the captures' series.
+var numbers = series.NewRegistry()
+
 // scrapeCapture is what the scraper makes of a capture; its name is the instance.
 func scrapeCapture(t *testing.T, file string, at time.Time) *series.Scrape {
 	t.Helper()
 	to, _ := target(t, "tcp", capture(t, file))
-	s, err := scrape.New(scrape.Options{Target: to, Job: "captures", Instance: file, Log: logrus.New()})
+	s, err := scrape.New(scrape.Options{Target: to, Job: "captures", Instance: file, Series: numbers, Log: logrus.New()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
-	sc, err := s.Scrape(t.Context(), at)
+	t.Cleanup(s.Close) // the scrape is its own until then
+	sc, err := s.Scrape(t.Context(), at, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -114,12 +114,11 @@ type host struct {
 	offset  int   // samples of the oldest scrape that are delivered
 	oldest  int64 // when the oldest waiting sample was scraped
 	backoff remotewrite.Backoff
-	window  remotewrite.Window
-	fails   int   // in a row, with these bounds
+	size    remotewrite.Sizing
+	fails   int   // in a row
 	sending int   // samples in flight, 0 for none
 	failing bool  // what is in flight will fail
 	refused bool  // with an answer, not for want of a connection
-	failed  int   // samples of the request that was refused and is repeated as it was
 	retryAt int64 // no request before that
 	wakeAt  int64 // when the present generation's wake is due, 0 for none
 	gen     uint16
@@ -145,7 +144,6 @@ func Run(set Settings, sc Scenario) Result {
 	s.res.Seconds = make([]Second, int(sc.Length/time.Second))
 	for i := range s.hosts {
 		h := &s.hosts[i]
-		h.backoff = remotewrite.Backoff{Min: set.MinBackoff, Max: set.MaxBackoff}
 		if !set.InStep {
 			h.phase = project.Phase("docker", fmt.Sprintf("host-%05d", i), set.ScrapeInterval)
 		}
@@ -221,9 +219,8 @@ func (s *sim) handle(e event) {
 		s.append(h, e.at)
 		s.append(h, e.at)
 		h.gen++
-		h.sending, h.failing, h.failed, h.fails, h.retryAt, h.wakeAt = 0, false, 0, 0, e.at, 0
-		h.window = remotewrite.Window{}
-		h.backoff.Reset()
+		h.sending, h.failing, h.fails, h.retryAt, h.wakeAt = 0, false, 0, e.at, 0
+		h.size, h.backoff = remotewrite.Sizing{}, remotewrite.Backoff{}
 		s.send(e.host, e.at)
 		s.append(h, e.at+1)
 	}

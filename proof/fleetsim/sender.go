@@ -15,7 +15,7 @@ func (s *sim) next(i int32, now int64) {
 		return
 	}
 	due := h.retryAt
-	if h.failed == 0 && h.queued < s.set.MaxSamplesPerSend {
+	if h.fails == 0 && h.queued < s.set.MaxSamplesPerSend {
 		// What does not fill a request waits to be merged.
 		due = max(due, h.oldest+s.set.BatchSendDeadline.Milliseconds())
 	}
@@ -32,15 +32,13 @@ func (s *sim) next(i int32, now int64) {
 // send offers the host's oldest samples to the receiver.
 func (s *sim) send(i int32, now int64) {
 	h := &s.hosts[i]
-	n := h.failed // a request that was refused is retried with the very same bounds
-	if n == 0 {
-		n = min(h.queued, s.set.MaxSamplesPerSend)
-		if h.window.Scrapes > 0 {
-			n = min(n, h.window.Scrapes*s.sc.Series-h.offset)
-		}
-		if h.window.Samples > 0 {
-			n = min(n, h.window.Samples)
-		}
+	n := min(h.queued, s.set.MaxSamplesPerSend)
+	scrapes, samples := h.size.Limits()
+	if scrapes > 0 {
+		n = min(n, scrapes*s.sc.Series-h.offset)
+	}
+	if samples > 0 {
+		n = min(n, samples)
 	}
 	h.sending, h.wakeAt = n, 0
 	h.gen++
@@ -85,20 +83,16 @@ func (s *sim) answered(i int32, now int64) {
 	n := h.sending
 	h.sending = 0
 	if h.failing {
-		delay := h.backoff.Next(s.random)
+		var delay time.Duration
+		h.backoff, delay = h.backoff.Failed(s.delays(), clock(now), h.refused, s.random)
 		if s.sc.RetryAfter > 0 && h.refused {
 			delay = remotewrite.Stretch(s.sc.RetryAfter, s.random)
 		}
-		// A connection that cannot be made is no matter of size, and what never left is
-		// made anew with what has come since.
+		// A connection that cannot be made is no matter of size. What never left, and what
+		// was answered 429, is made anew with what has come since.
 		if h.refused {
-			h.failed = n
-			if h.fails++; h.fails >= remotewrite.NarrowAfter {
-				h.fails = 0
-				if h.window.Narrow(s.scrapes(h, n), n) {
-					h.failed = 0
-				}
-			}
+			h.fails++
+			h.size = h.size.Failed(h.fails, s.scrapes(h, n), n)
 		}
 		h.retryAt = now + delay.Milliseconds()
 		s.next(i, now)
@@ -106,15 +100,10 @@ func (s *sim) answered(i int32, now int64) {
 	}
 	scrapes := s.scrapes(h, n)
 	h.offset = (h.offset + n) % s.sc.Series
-	h.window.Widen(scrapes, h.offset != 0)
-	h.failed, h.fails = 0, 0
-	ease := time.Duration(0)
-	if h.refused {
-		ease = h.backoff.Ease(s.random)
-		h.refused = ease > 0
-	} else {
-		h.backoff.Reset()
-	}
+	var ease time.Duration
+	h.backoff, ease = h.backoff.Accepted(s.delays(), h.size.Narrowed(), s.random)
+	h.size = h.size.Accepted(scrapes, n, h.offset != 0, h.queued > n)
+	h.fails = 0
 	before := s.late(h)
 	h.queued -= n
 	s.backlog -= n
@@ -132,6 +121,12 @@ func (s *sim) answered(i int32, now int64) {
 	}
 	s.next(i, now)
 }
+
+func (s *sim) delays() remotewrite.Delays {
+	return remotewrite.Delays{Min: s.set.MinBackoff, Max: s.set.MaxBackoff}
+}
+
+func clock(now int64) time.Time { return time.UnixMilli(now) }
 
 // scrapes is in how many scrapes the host's n oldest samples lie.
 func (s *sim) scrapes(h *host, n int) int {

@@ -15,7 +15,6 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -38,6 +37,7 @@ func main() {
 func run() error {
 	dir := flag.String("dir", "", "data directory")
 	target := flag.String("url", "", "receiver")
+	receiver := flag.Int("receiver", 0, "number in the URL that the spool is told; nothing is known of another one")
 	protocol := flag.String("protocol", "auto", "auto, 2.0 or 1.0")
 	hold := flag.Bool("hold", false, "keep what is refused with 401, 402, 403, 404 or 407")
 	base := flag.Int64("base", 0, "time of number 0 in milliseconds")
@@ -61,20 +61,17 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	memory, err := remotewrite.OpenMemory(filepath.Join(*dir, "receivers.json"))
+	numbers := series.NewRegistry()
+	s, err := spool.Open(*dir, spool.Options{Series: numbers, Log: log})
 	if err != nil {
 		return err
 	}
-	s, err := spool.Open(*dir, spool.Options{Instance: "host", Log: log})
-	if err != nil {
-		return err
-	}
-	cursors, err := s.Claim([]spool.Endpoint{{Name: "driver", URL: "http://driver/"}})
+	cursors, err := s.Claim([]spool.Endpoint{{Name: "driver", URL: fmt.Sprintf("http://driver/%d", *receiver)}})
 	if err != nil {
 		return err
 	}
 	sender, err := remotewrite.New(remotewrite.Options{
-		Name: "driver", URL: u, Protocol: p, HoldOnAuthError: *hold, Memory: memory, Log: log,
+		Name: "driver", URL: u, Protocol: p, HoldOnAuthError: *hold, Log: log,
 		MaxSamples: *most, Timeout: *timeout, MinBackoff: time.Millisecond, MaxBackoff: *backoff,
 	}, cursors[0])
 	if err != nil {
@@ -95,10 +92,13 @@ func run() error {
 	}
 	var sc series.Scrape
 	all := load.Series(*width)
+	for i := range all {
+		all[i] = numbers.Number(all[i])
+	}
 	for n := *from; n <= *to && ctx.Err() == nil; n++ {
 		say("begin %d", n)
 		load.Fill(&sc, all, *base, n)
-		if _, err := s.Append(&sc); err != nil {
+		if _, err := s.Append(context.Background(), &sc); err != nil {
 			return fmt.Errorf("append %d: %w", n, err)
 		}
 		say("done %d", n)

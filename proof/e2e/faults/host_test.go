@@ -67,11 +67,12 @@ type host struct {
 	send  *remotewrite.Sender
 	stop  func()
 
-	series []*series.Series
-	starts int64
-	time   int64
-	n      int
-	want   promtest.Content
+	numbers *series.Registry
+	series  []*series.Series
+	starts  int64
+	time    int64
+	n       int
+	want    promtest.Content
 }
 
 // interval is the time between two scrapes of a host.
@@ -85,21 +86,21 @@ func newHost(t *testing.T, writeURL string, proto remotewrite.Protocol, began ti
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &host{t: t, dir: filepath.Join(t.TempDir(), "data"), time: began.Truncate(time.Second).UnixMilli(), want: promtest.Content{}}
+	h := &host{t: t, dir: filepath.Join(t.TempDir(), "data"), time: began.Truncate(time.Second).UnixMilli(), want: promtest.Content{}, numbers: series.NewRegistry()}
 	h.starts = h.time - 1000
 	h.o = remotewrite.Options{
 		Name: "receiver", URL: u, Protocol: proto, Log: quiet(), Timeout: 500 * time.Millisecond,
-		MinBackoff: 5 * time.Millisecond, MaxBackoff: 40 * time.Millisecond, Memory: new(remotewrite.Memory),
+		MinBackoff: 5 * time.Millisecond, MaxBackoff: 40 * time.Millisecond,
 	}
 	for i := range 8 {
 		typ := model.MetricTypeGauge
 		if i%2 == 1 {
 			typ = model.MetricTypeCounter
 		}
-		h.series = append(h.series, &series.Series{
+		h.series = append(h.series, h.numbers.Number(&series.Series{
 			Labels: labels.FromStrings("__name__", fmt.Sprintf("engine_metric_%d", i), "instance", "host", "job", "docker"),
 			Type:   typ, Help: "help", Unit: "seconds",
-		})
+		}))
 	}
 	h.open()
 	t.Cleanup(func() { h.close() })
@@ -110,7 +111,7 @@ func newHost(t *testing.T, writeURL string, proto remotewrite.Protocol, began ti
 func (h *host) open() {
 	h.t.Helper()
 	var err error
-	if h.spool, err = spool.Open(h.dir, spool.Options{MaxBytes: 64 << 20, RingBytes: 1 << 20, Instance: "host", Log: quiet()}); err != nil {
+	if h.spool, err = spool.Open(h.dir, spool.Options{MaxBytes: 64 << 20, RingBytes: 1 << 20, Series: h.numbers, Log: quiet()}); err != nil {
 		h.t.Fatal(err)
 	}
 	cursors, err := h.spool.Claim([]spool.Endpoint{{Name: h.o.Name, URL: h.o.URL.String()}})
@@ -202,7 +203,7 @@ func (h *host) fill(n int) {
 
 func (h *host) append(sc *series.Scrape) {
 	h.t.Helper()
-	if _, err := h.spool.Append(sc); err != nil {
+	if _, err := h.spool.Append(h.t.Context(), sc); err != nil {
 		h.t.Fatal(err)
 	}
 }

@@ -3,10 +3,10 @@
 package telemetry
 
 import (
-	"math"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,16 +14,11 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
 
-func appendTo(t *Telemetry) map[string]float64 {
-	var sc series.Scrape
-	t.Append(&sc)
-	return byLabels(&sc)
-}
+func own(t *Telemetry) map[string]float64 { return byLabels(t.Own()) }
 
 func byLabels(sc *series.Scrape) map[string]float64 {
 	m := map[string]float64{}
@@ -55,7 +50,7 @@ func TestStreamCarriesWhatTheRegistryGathers(t *testing.T) {
 			want[b.Labels().String()] = v
 		}
 	}
-	got := appendTo(tel)
+	got := own(tel)
 	for _, m := range []map[string]float64{got, want} {
 		for k := range m {
 			if strings.Contains(k, "process_") {
@@ -73,8 +68,7 @@ func TestStreamCarriesWhatTheRegistryGathers(t *testing.T) {
 
 func TestFreshProcessHasEveryCounterAtZeroAndFewSeries(t *testing.T) {
 	tel := newTelemetry(fresh)
-	var sc series.Scrape
-	tel.Append(&sc)
+	sc := tel.Own()
 	seen := map[string]int{}
 	for i, s := range sc.Series {
 		name := s.Labels.Get(model.MetricNameLabel)
@@ -99,7 +93,7 @@ func TestFreshProcessHasEveryCounterAtZeroAndFewSeries(t *testing.T) {
 	}
 	whole := outage()
 	tel = newTelemetry(func() State { return whole })
-	if n := len(appendTo(tel)); n > 40 {
+	if n := len(own(tel)); n > 40 {
 		t.Errorf("%d series for one endpoint, at most 40 are wanted", n)
 	}
 }
@@ -111,43 +105,31 @@ func TestSelfMetricsOffLeavesTwo(t *testing.T) {
 		`{__name__="docker_remote_write_build_info", goversion="go1.26", instance="i", job="j", version="1.2.3"}`: 1,
 		`{__name__="docker_remote_write_newest_sent_timestamp_seconds", endpoint="prod", instance="i", job="j"}`:  float64(now.Unix() - 720),
 	}
-	if d := cmp.Diff(want, appendTo(tel)); d != "" {
+	if d := cmp.Diff(want, own(tel)); d != "" {
 		t.Error(d)
 	}
 }
 
-func TestSeriesKeepTheirPointerAndEndWithAStaleMarker(t *testing.T) {
+func TestSeriesKeepTheirNumberAndAreReleased(t *testing.T) {
 	s := outage()
-	second := EndpointState{Name: "second"}
-	s.Endpoints = append(s.Endpoints, second)
+	s.Endpoints = append(s.Endpoints, EndpointState{Name: "second"})
 	tel := newTelemetry(func() State { return s })
-	first := series.Scrape{Series: []*series.Series{{}}, Values: []float64{1}, Starts: []int64{7}}
-	tel.Append(&first)
-	if len(first.Starts) != len(first.Series) || len(first.Values) != len(first.Series) {
-		t.Fatalf("columns of %d, %d and %d", len(first.Series), len(first.Values), len(first.Starts))
+	columns := func() []*series.Series {
+		t.Helper()
+		sc := tel.Own()
+		if len(sc.Series) != len(sc.Values) || sc.Len() != len(sc.Series) || tel.o.Series.Len() != sc.Len() {
+			t.Fatalf("columns of %d and %d, %d series held", len(sc.Series), len(sc.Values), tel.o.Series.Len())
+		}
+		return slices.Clone(sc.Series)
 	}
-	known := map[*series.Series]bool{}
-	for _, p := range first.Series {
-		known[p] = true
+	first := columns()
+	if again := columns(); !slices.Equal(first, again) {
+		t.Error("the same series are others the second time")
 	}
 	s.Endpoints = s.Endpoints[:1]
-	var next, third series.Scrape
-	tel.Append(&next)
-	gone := 0
-	for i, p := range next.Series {
-		if !known[p] {
-			t.Errorf("%s has a new pointer", p.Labels)
-		}
-		if math.Float64bits(next.Values[i]) == value.StaleNaN {
-			gone++
-			if p.Labels.Get("endpoint") != "second" {
-				t.Errorf("%s was ended", p.Labels)
-			}
-		}
-	}
-	tel.Append(&third)
-	if gone == 0 || third.Len() != next.Len()-gone {
-		t.Errorf("%d series ended; %d and then %d in the stream", gone, next.Len(), third.Len())
+	want := slices.DeleteFunc(slices.Clone(first), func(p *series.Series) bool { return p.Labels.Get("endpoint") == "second" })
+	if got := columns(); len(want) == len(first) || !slices.Equal(got, want) {
+		t.Errorf("%d series became %d, want %d", len(first), len(got), len(want))
 	}
 }
 
@@ -180,25 +162,22 @@ func TestNoOwnNameIsInAnyCapture(t *testing.T) {
 	}
 }
 
-func TestAppendAllocatesNothingOfItsOwn(t *testing.T) {
+func TestOwnAllocatesNothingOfItsOwn(t *testing.T) {
 	s := outage()
 	tel := newTelemetry(func() State { return s })
-	var sc series.Scrape
-	run := func() { sc.Reset(); tel.Append(&sc) }
+	run := func() { tel.Own() }
 	run()
 	if n := testing.AllocsPerRun(100, run); n > 4 { // the snapshot itself
 		t.Errorf("%v allocations a scrape", n)
 	}
 }
 
-func BenchmarkAppend(b *testing.B) {
+func BenchmarkOwn(b *testing.B) {
 	s := outage()
 	tel := newTelemetry(func() State { return s })
-	var sc series.Scrape
 	b.ReportAllocs()
 	for b.Loop() {
-		sc.Reset()
-		tel.Append(&sc)
+		tel.Own()
 	}
 }
 
