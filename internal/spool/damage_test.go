@@ -48,7 +48,7 @@ func makeSpecimen(t testing.TB, n int) *specimen {
 	}
 	defer f.Close()
 	sc := scanner{fs: &fileOps{}}
-	sc.reset(f, 1, int64(len(p.bytes)))
+	sc.reset(f, &segment{header: header{first: 1}}, int64(len(p.bytes)))
 	for {
 		r, damage, err := sc.next()
 		if errors.Is(err, io.EOF) && damage == 0 {

@@ -18,7 +18,6 @@ type decoder struct {
 	order []uint32
 	// chained: no record since the last full one is missing.
 	chained bool
-	defs    definitions
 	body    []byte
 }
 
@@ -77,6 +76,7 @@ func (d *decoder) define(s *source, reg *series.Registry) {
 		s.fail("definitions out of order")
 		return
 	}
+	var defs definitions
 	known := len(d.dict)
 	if end := int(at + n); cap(d.dict) < end {
 		d.dict = append(make([]defined, 0, end+end/8), d.dict...)
@@ -84,7 +84,7 @@ func (d *decoder) define(s *source, reg *series.Registry) {
 	d.dict = d.dict[:at+n]
 	clear(d.dict[known:])
 	for i := range int(n) {
-		p := d.defs.read(s, reg, i == 0)
+		p := defs.read(s, reg, i == 0)
 		if s.err != nil {
 			return
 		}

@@ -176,7 +176,7 @@ func (w *walk) segment(g *segment, limit, end uint64) error {
 	defer f.Close()
 	rep := SegmentReport{Path: g.path, First: g.first, Bytes: g.size, ClockMark: g.setBack}
 	sc := scanner{fs: &w.s.fs}
-	sc.reset(f, g.first, g.size)
+	sc.reset(f, g, g.size)
 	var dec decoder
 	defer func() { releaseAll(w.s.o.Series, dec.dict) }()
 	at := g.cum

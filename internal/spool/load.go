@@ -126,7 +126,7 @@ func (l *log) scan(g *segment, limit uint64) (x extent, err error) {
 	}
 	defer f.Close()
 	sc := scanner{fs: l.fs}
-	sc.reset(f, g.first, g.size)
+	sc.reset(f, g, g.size)
 	x.size = min(g.size, headerSize)
 	for {
 		r, _, err := sc.next()

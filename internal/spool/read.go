@@ -33,7 +33,6 @@ func (c *Cursor) Read(ctx context.Context, b *series.Batch, from series.Position
 	}
 	read := make(chan error, 1)
 	go func() {
-		defer func() { <-c.reading }()
 		m := &merge{b: b, lim: lim, reader: &c.reader}
 		var err error
 		if panicked := panics.Guard("reading the spool", func() { err = c.fill(m, from) }); panicked != nil {
@@ -48,6 +47,7 @@ func (c *Cursor) Read(ctx context.Context, b *series.Batch, from series.Position
 		if err != nil {
 			err = fmt.Errorf("read at %v: %w", from, err)
 		}
+		<-c.reading // before anybody acts on what was read: letGo passes by who reads
 		read <- err
 	}()
 	select {
@@ -110,7 +110,7 @@ func (c *Cursor) step(m *merge) (v *segmentView, next *gap, done bool) {
 		return nil, &gap{p.next, p.lostFrom}, false
 	}
 	e := p.entry
-	if c.reader.fails = 0; c.reader.f != nil {
+	if c.reader.fails = 0; c.reader.sc.f != nil {
 		c.reader.close()
 	}
 	return nil, nil, m.add(&e.Scrape, e.seq, e.cum, e.epoch)
@@ -126,7 +126,7 @@ func (c *Cursor) record(m *merge, v *segmentView) (found bool, err error) {
 	}
 	r.fails = 0
 	if !ok {
-		if r.passed > 0 {
+		if r.cur.seq > 0 {
 			// At its end, and there were records: it was read, and is ours.
 			c.setRefused(v.seg, false)
 		}

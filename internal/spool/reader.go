@@ -13,15 +13,11 @@ import (
 // and one scrape at a time.
 type reader struct {
 	s   *Spool
-	f   *os.File
-	seg *segment
 	sc  scanner
 	dec decoder
-	// have: dec holds the scrape of cur. passed is the last sequence number that
-	// went by.
-	have   bool
-	cur    frame
-	passed uint64
+	// cur is the record that was read last, without its body; zero before the first of a
+	// segment. dec holds its scrape if it is chained.
+	cur frame
 	// rows are the rows of a batch by the series' numbers.
 	rows []uint32
 	// left are the series of the segments that the batch in work has gone through. They
@@ -34,18 +30,17 @@ type reader struct {
 // seek brings the reader to the first readable scrape at or behind seq; ok is
 // false if the segment has none.
 func (r *reader) seek(v *segmentView, seq uint64) (ok bool, err error) {
-	if r.f == nil || r.seg != v.seg || r.passed >= seq && !(r.have && r.cur.seq >= seq) || r.have && r.cur.seq > seq {
+	if r.sc.f == nil || r.sc.seg != v.seg || r.cur.seq > seq || r.cur.seq == seq && !r.dec.chained {
 		if err := r.open(v); err != nil {
 			return false, err
 		}
 	}
 	r.sc.end = v.end
-	for !r.have || r.cur.seq < seq {
-		r.have = false
+	for r.cur.seq < seq || !r.dec.chained {
 		f, damage, err := r.sc.next()
 		if damage > 0 {
 			r.dec.chained = false
-			r.s.log.damaged(r.seg, r.sc.off-int64(f.size)-damage, damage, nil)
+			r.s.log.damaged(v.seg, r.sc.off-int64(f.size)-damage, damage, nil)
 		}
 		if errors.Is(err, io.EOF) {
 			return false, nil
@@ -58,10 +53,8 @@ func (r *reader) seek(v *segmentView, seq uint64) (ok bool, err error) {
 			r.sc.off = f.offset
 			return false, nil
 		}
-		r.passed = f.seq
-		r.have, err = r.dec.decode(&f, r.s.o.Series)
-		if err != nil {
-			r.s.log.damaged(r.seg, f.offset, int64(f.size), err)
+		if _, err = r.dec.decode(&f, r.s.o.Series); err != nil {
+			r.s.log.damaged(v.seg, f.offset, int64(f.size), err)
 		}
 		// The body points into the scanner's buffer.
 		f.body = nil
@@ -77,17 +70,16 @@ func (r *reader) open(v *segmentView) error {
 		return fmt.Errorf("read the spool: %w", err)
 	}
 	r.sc.fs = &r.s.fs
-	r.f, r.seg = f, v.seg
-	r.sc.reset(f, v.seg.first, v.end)
+	r.sc.reset(f, v.seg, v.end)
 	return nil
 }
 
 // close lets go of the file and of what is known of its series.
 func (r *reader) close() {
-	if r.f != nil {
-		r.f.Close()
+	if r.sc.f != nil {
+		r.sc.f.Close()
 	}
-	r.f, r.seg, r.have, r.passed = nil, nil, false, 0
+	r.sc.f, r.sc.seg, r.cur = nil, nil, frame{}
 	r.left = append(r.left, r.dec.dict...)
 	r.dec.reset()
 	if cap(r.sc.buf) > keepBuffer {
@@ -120,14 +112,14 @@ func (c *Cursor) letGo() {
 // forget does that for whoever reads.
 func (c *Cursor) forget() {
 	r := &c.reader
-	if r.f == nil {
+	if r.sc.f == nil {
 		return
 	}
 	c.s.table.mu.Lock()
 	claimed := c.claimed
 	c.s.table.mu.Unlock()
 	c.s.log.mu.Lock()
-	gone := c.s.log.closing || !c.s.log.has(r.seg)
+	gone := c.s.log.closing || !c.s.log.has(r.sc.seg)
 	c.s.log.mu.Unlock()
 	if gone || !claimed {
 		r.close()

@@ -14,17 +14,17 @@ const readAhead = 16 << 10
 
 // scanner finds the records of one segment, in order, and steps over what is damaged.
 type scanner struct {
-	fs    *fileOps
-	f     *os.File
-	first uint64
+	fs  *fileOps
+	f   *os.File
+	seg *segment
 	// off is where the next record is looked for, end where the readable part ends.
 	off, end int64
 	buf      []byte
 	bufOff   int64
 }
 
-func (s *scanner) reset(f *os.File, first uint64, end int64) {
-	s.f, s.first, s.off, s.end = f, first, headerSize, end
+func (s *scanner) reset(f *os.File, g *segment, end int64) {
+	s.f, s.seg, s.off, s.end = f, g, headerSize, end
 	s.buf, s.bufOff = s.buf[:0], 0
 }
 
@@ -64,7 +64,7 @@ func (s *scanner) try(off int64) (f frame, ok bool, err error) {
 	if b, err = s.at(off, n); err != nil || int64(len(b)) < n {
 		return frame{}, false, err
 	}
-	f, bad := parseFrame(s.first, off, b)
+	f, bad := parseFrame(s.seg.first, off, b)
 	return f, bad == nil, nil
 }
 
