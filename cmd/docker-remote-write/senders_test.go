@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/relabel"
 	"github.com/sirupsen/logrus"
@@ -99,7 +100,7 @@ func (s *sending) works(t *testing.T, now time.Time, names ...string) {
 		default:
 		}
 	}
-	one := s.numbers.Number(&series.Series{Labels: labels.FromStrings(labels.MetricName, "a")})
+	one := s.numbers.Number(&series.Series{Labels: labels.FromStrings(model.MetricNameLabel, "a")})
 	if _, err := s.spool.Append(t.Context(), &series.Scrape{Time: now.UnixMilli(), Series: []*series.Series{one}, Values: []float64{1}}); err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ type traits struct {
 
 // sample is what became of a sample of the model.
 type sample struct {
-	stored, bad, poison, relabelled, gone bool
+	stored, bad, poison, relabelled bool
 }
 
 type modelScrape struct {

@@ -25,7 +25,7 @@ func (s *Sender) step(ctx context.Context) {
 	if s.req.body == nil && !s.build(ctx) {
 		return
 	}
-	e := event{request: s.req, before: s.state.note.Barrier}
+	e := event{kind: answered, request: s.req, before: s.state.note.Barrier}
 	leaving := s.state.leaving(s.req.to, time.Now())
 	if err := s.cursor.Begin(ctx, s.head, s.req.to, leaving.note); err != nil {
 		s.stumble(ctx, "cannot note what is in flight", err)

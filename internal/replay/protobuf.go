@@ -9,12 +9,12 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Fields of io.prometheus.client, number and wire type. A body with any other,
+// Fields of io.prometheus.client, number and wire type, which is 0 for a varint. A body with any other,
 // exemplars and native histograms among them, has no tape.
 const (
 	familyName   = 1<<3 | 2
 	familyHelp   = 2<<3 | 2
-	familyType   = 3<<3 | 0
+	familyType   = 3 << 3
 	familyMetric = 4<<3 | 2
 	familyUnit   = 5<<3 | 2
 
@@ -28,7 +28,7 @@ const (
 	scalarValue  = 1<<3 | 1 // of Gauge, Counter and Untyped
 	counterStart = 3<<3 | 2
 
-	partsCount     = 1<<3 | 0 // of Summary and Histogram
+	partsCount     = 1 << 3 // of Summary and Histogram
 	partsSum       = 2<<3 | 1
 	partsPart      = 3<<3 | 2 // a Quantile, a Bucket
 	summaryStart   = 4<<3 | 2
@@ -36,7 +36,7 @@ const (
 
 	quantileQuantile = 1<<3 | 1
 	quantileValue    = 2<<3 | 1
-	bucketCount      = 1<<3 | 0
+	bucketCount      = 1 << 3
 	bucketBound      = 2<<3 | 1
 )
 

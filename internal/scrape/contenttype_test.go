@@ -88,7 +88,7 @@ func TestContentType(t *testing.T) {
 				t.Fatalf("Prometheus reads %q, want %q", prometheus, tt.want)
 			}
 			f.set(tt.contentType, bodies[tt.want])
-			sc, err := s.Scrape(t.Context(), epoch, nil)
+			_, err := s.Scrape(t.Context(), epoch, nil)
 			var failure *Error
 			switch {
 			case tt.want == formatNone:
@@ -105,7 +105,7 @@ func TestContentType(t *testing.T) {
 				t.Fatal(err)
 			}
 			f.set(tt.contentType, "")
-			sc, err = s.Scrape(t.Context(), epoch, nil)
+			sc, err := s.Scrape(t.Context(), epoch, nil)
 			const want = "up 1\nscrape_samples_scraped 0\nscrape_samples_post_metric_relabeling 0\nscrape_series_added 0\nbefore stale\n"
 			if got := dump(sc); err != nil || got != want {
 				t.Errorf("an empty body: %v\n%swant\n%s", err, got, want)
