@@ -40,6 +40,7 @@ type pipeline struct {
 	log      *logging.Logger
 	spool    *spool.Spool
 	scraper  *scrape.Scraper
+	clock    *scrape.Clock
 	loop     *scrape.Loop
 	senders  *senders
 	self     *telemetry.Telemetry
@@ -56,6 +57,7 @@ type pipeline struct {
 // memory, and the reason stays visible.
 func openPipeline(cfg *config.Config, warnings []config.Warning, log *logging.Logger) (*pipeline, error) {
 	p := &pipeline{cfg: cfg, log: log, started: time.Now(), tidier: newTidier()}
+	p.clock = scrape.NewClock(cfg.Interval, nil, log)
 	for _, w := range warnings {
 		p.notes = append(p.notes, w.String())
 	}
@@ -90,7 +92,7 @@ func openPipeline(cfg *config.Config, warnings []config.Warning, log *logging.Lo
 	if err != nil {
 		return nil, errors.Join(err, p.close(context.Background()))
 	}
-	p.loop = scrape.NewLoop(p.scraper)
+	p.loop = scrape.NewLoop(p.scraper, p.clock)
 	p.senders.watch()
 	return p, nil
 }

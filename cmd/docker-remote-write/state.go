@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"runtime"
 	"time"
 
@@ -47,9 +48,9 @@ func (p *pipeline) scrapeState(s *telemetry.ScrapeState) {
 	if p.scraper == nil {
 		return
 	}
-	st := p.scraper.Stats()
+	st, clock := p.scraper.Stats(), p.clock.Stats()
 	if s.Running {
-		s.Waiting = st.Waiting
+		s.Waiting = cmp.Or(clock.Waiting, st.Waiting)
 	}
 	s.Last = st.LastScrape
 	s.LastSuccess = st.LastSuccess
@@ -63,7 +64,7 @@ func (p *pipeline) scrapeState(s *telemetry.ScrapeState) {
 	s.Held = st.Outcomes[scrape.HeldBack]
 	s.Scraped = st.Samples
 	s.Timestamps = st.TimestampsIgnored
-	s.ClockSteps = st.ClockSteps + st.ClockWaits
+	s.ClockSteps = clock.Steps + clock.Waits
 }
 
 // state adds the endpoints and what is known of their configuration.

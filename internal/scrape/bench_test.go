@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gogo/protobuf/types"
 	dto "github.com/prometheus/prometheus/prompb/io/prometheus/client"
@@ -104,7 +103,7 @@ type static struct {
 	resp   http.Response
 }
 
-func (s *static) ask(context.Context, time.Time) (*http.Response, error) {
+func (s *static) RoundTrip(*http.Request) (*http.Response, error) {
 	s.r.Reset(s.body)
 	s.resp = http.Response{StatusCode: 200, Header: s.header, Body: io.NopCloser(&s.r)}
 	return &s.resp, nil
@@ -112,7 +111,7 @@ func (s *static) ask(context.Context, time.Time) (*http.Response, error) {
 
 func staticScraper(t testing.TB, contentType string, body []byte) *Scraper {
 	s := newScraper(t, Options{Target: "unix:///m.sock"})
-	s.target.ask = (&static{header: http.Header{"Content-Type": {contentType}}, body: body}).ask
+	s.target.client.Transport = &static{header: http.Header{"Content-Type": {contentType}}, body: body}
 	return s
 }
 

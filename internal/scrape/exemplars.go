@@ -25,14 +25,13 @@ type exemplarFilter struct {
 	// before, in an earlier process, or before it was forgotten. Of such a one only the
 	// newest is taken: the receiver has that one, or an older one.
 	resumed bool
-	round   uint64
 }
 
 // lastExemplar is the newest one that was handed out of a series.
 type lastExemplar struct {
 	exemplar.Exemplar
 	series *series.Series
-	seen   uint64 // the round in which the series last had any
+	seen   uint64 // the attempt in which the series last had any
 }
 
 // exemplarsSpare is the number of series without exemplars in the newest scrape that
@@ -41,14 +40,13 @@ const exemplarsSpare = 1024
 
 // filter is called once for each scrape that is handed out, while the exemplars still
 // stand together by series, and count histograms from -1 downwards.
-func (x *exemplarFilter) filter(sc *series.Scrape, reg *series.Registry) {
+func (x *exemplarFilter) filter(sc *series.Scrape, attempt uint64, reg *series.Registry) {
 	if len(sc.Exemplars) == 0 {
 		return
 	}
 	if x.last == nil {
 		x.last = map[series.Ref]*lastExemplar{}
 	}
-	x.round++
 	had := 0
 	kept := sc.Exemplars[:0]
 	for rest := sc.Exemplars; len(rest) > 0; had++ {
@@ -59,16 +57,16 @@ func (x *exemplarFilter) filter(sc *series.Scrape, reg *series.Registry) {
 		of := rest[:n]
 		rest = rest[n:]
 		if i >= 0 {
-			kept = x.take(kept, of, sc.Series[i], reg)
+			kept = x.take(kept, of, sc.Series[i], attempt, reg)
 		} else {
-			kept = x.take(kept, of, sc.Histograms[-1-i].Series, reg)
+			kept = x.take(kept, of, sc.Histograms[-1-i].Series, attempt, reg)
 		}
 	}
 	clear(sc.Exemplars[len(kept):])
 	sc.Exemplars = kept
 	if len(x.last) > 2*had+exemplarsSpare {
 		for line, l := range x.last {
-			if l.seen != x.round {
+			if l.seen != attempt {
 				x.forget(line, reg)
 				x.resumed = true
 			}
@@ -88,7 +86,7 @@ func (x *exemplarFilter) forgetAll(reg *series.Registry) {
 }
 
 // take appends to kept what is new of the exemplars of one series.
-func (x *exemplarFilter) take(kept, of []series.Exemplar, s *series.Series, reg *series.Registry) []series.Exemplar {
+func (x *exemplarFilter) take(kept, of []series.Exemplar, s *series.Series, attempt uint64, reg *series.Registry) []series.Exemplar {
 	slices.SortFunc(of, func(a, b series.Exemplar) int { return exemplar.Compare(a.Exemplar, b.Exemplar) })
 	l, known := x.last[s.Line]
 	if !known {
@@ -99,7 +97,7 @@ func (x *exemplarFilter) take(kept, of []series.Exemplar, s *series.Series, reg 
 			of = of[len(of)-1:]
 		}
 	}
-	l.seen = x.round
+	l.seen = attempt
 	for _, e := range of {
 		if known && !newer(&e.Exemplar, &l.Exemplar) {
 			continue

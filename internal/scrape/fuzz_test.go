@@ -95,7 +95,7 @@ func FuzzScrape(f *testing.F) {
 		ct := fuzzTypes[int(format)%len(fuzzTypes)]
 		fast, slow := staticScraper(t, ct, nil), staticScraper(t, ct, nil)
 		scrape := func(s *Scraper, ct string, body []byte) ([]string, error) {
-			s.target.ask = (&static{header: http.Header{"Content-Type": {ct}}, body: body}).ask
+			s.target.client.Transport = &static{header: http.Header{"Content-Type": {ct}}, body: body}
 			sc, err := s.Scrape(context.Background(), epoch, nil)
 			var failure *Error
 			if sc == nil || err != nil && !errors.As(err, &failure) {

@@ -109,8 +109,8 @@ func TestHostile(t *testing.T) {
 			w.Write([]byte("a 1\n"))
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
-		}, Timeout, "i/o timeout"},
-		{"no answer", func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, Timeout, "i/o timeout"},
+		}, Timeout, "timeout: no whole answer in time"},
+		{"no answer", func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, Timeout, "timeout: no whole answer in time"},
 		{"cut off", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", typeText)
 			w.Header().Set("Content-Length", "100")

@@ -23,12 +23,12 @@ import (
 // canned answers requests without a connection, so that a bubble's clock may run.
 type canned struct{ answer func() (int, string) }
 
-func (c *canned) ask(ctx context.Context, _ time.Time) (*http.Response, error) {
+func (c *canned) RoundTrip(r *http.Request) (*http.Response, error) {
 	code, body := 200, "a 1\n"
 	if c.answer != nil {
 		code, body = c.answer()
 	}
-	if err := ctx.Err(); err != nil {
+	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
 	return &http.Response{
@@ -57,10 +57,9 @@ func newClocked(t *testing.T, o Options, answer func() (int, string)) *clocked {
 	o.Target = "unix:///m.sock"
 	// A bubble begins on 1 January 2000.
 	c.offset.Store(int64(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC).Sub(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))))
-	o.Now = func() time.Time { return time.Now().Add(time.Duration(c.offset.Load())) }
 	s := newScraper(t, o)
-	s.target.ask = (&canned{answer}).ask
-	c.Loop = NewLoop(s)
+	s.target.client.Transport = &canned{answer}
+	c.Loop = NewLoop(s, NewClock(s.o.Interval, func() time.Time { return time.Now().Round(0).Add(time.Duration(c.offset.Load())) }, s.o.Log))
 	return c
 }
 
@@ -124,7 +123,7 @@ func (c *clocked) onGrid(ms int64) bool {
 func TestLoopGrid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClocked(t, Options{}, nil)
-		begin := c.now()
+		begin := c.clock.Now()
 		stop := c.start(t)
 		time.Sleep(time.Minute)
 		stop()
@@ -141,7 +140,7 @@ func TestLoopGrid(t *testing.T) {
 			}
 		}
 		time.Sleep(3 * time.Second)
-		end := c.now().UnixMilli()
+		end := c.clock.Now().UnixMilli()
 		c.finish(t, true)
 		times, dumps := c.seen()
 		if n := len(times); times[n-2] != end || times[n-1] != end+1 || !strings.HasPrefix(dumps[n-1], "a stale\nup 0\n") {
@@ -175,7 +174,7 @@ func TestLoopAgain(t *testing.T) {
 		if len(times) != 4 || !slices.IsSorted(times) || times[3] != times[2]+1 {
 			t.Errorf("times %v", times)
 		}
-		if st := c.s.Stats(); st.ClockWaits != 1 || st.ClockSteps != 0 {
+		if st := c.clock.Stats(); st.Waits != 1 || st.Steps != 0 {
 			t.Errorf("%+v", st)
 		}
 	})
@@ -203,16 +202,16 @@ func TestLoopClock(t *testing.T) {
 	tests := []struct {
 		name  string
 		step  time.Duration
-		stats Stats
+		stats ClockStats
 		// resume is when, by the old clock, the first scrape after the step comes.
 		min, max time.Duration
 		back     bool
 	}{
-		{"back a little", -20 * time.Second, Stats{ClockWaits: 1}, 5 * time.Second, 36 * time.Second, false},
-		{"back two intervals", -29 * time.Second, Stats{ClockWaits: 1}, 10 * time.Second, 45 * time.Second, false},
-		{"back an hour", -time.Hour, Stats{ClockSteps: 1}, 0, time.Second, true},
-		{"ahead an hour", time.Hour, Stats{ClockJumps: 1}, 0, time.Second, false},
-		{"ahead a little", 20 * time.Second, Stats{}, 0, time.Second, false},
+		{"back a little", -20 * time.Second, ClockStats{Waits: 1}, 5 * time.Second, 36 * time.Second, false},
+		{"back two intervals", -29 * time.Second, ClockStats{Waits: 1}, 10 * time.Second, 45 * time.Second, false},
+		{"back an hour", -time.Hour, ClockStats{Steps: 1}, 0, time.Second, true},
+		{"ahead an hour", time.Hour, ClockStats{Jumps: 1}, 0, time.Second, false},
+		{"ahead a little", 20 * time.Second, ClockStats{}, 0, time.Second, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -239,9 +238,7 @@ func TestLoopClock(t *testing.T) {
 				if back := times[n] <= times[n-1]; back != tt.back {
 					t.Errorf("times %v", times[n-1:])
 				}
-				st := c.s.Stats()
-				got := Stats{ClockWaits: st.ClockWaits, ClockSteps: st.ClockSteps, ClockJumps: st.ClockJumps}
-				if d := cmp.Diff(tt.stats, got); d != "" {
+				if d := cmp.Diff(tt.stats, c.clock.Stats()); d != "" {
 					t.Error(d)
 				}
 				time.Sleep(3 * interval)
@@ -266,7 +263,7 @@ func TestLoopUnsetClock(t *testing.T) {
 				if times, _ := c.seen(); len(times) != 0 {
 					t.Fatalf("scraped at %v", times)
 				}
-				if w := c.s.Stats().Waiting; !strings.Contains(w, "clock") {
+				if w := c.clock.Stats().Waiting; !strings.Contains(w, "clock") {
 					t.Errorf("waiting for %q", w)
 				}
 				want := 5*time.Minute + time.Second
@@ -278,7 +275,7 @@ func TestLoopUnsetClock(t *testing.T) {
 				if times, _ := c.seen(); len(times) == 0 {
 					t.Error("scraping has not begun")
 				}
-				if w := c.s.Stats().Waiting; w != "" {
+				if w := c.clock.Stats().Waiting; w != "" {
 					t.Errorf("scraped, and still waiting for %q", w)
 				}
 			})

@@ -82,7 +82,7 @@ func TestStaleness(t *testing.T) {
 				case "cancel":
 					cancel()
 				}
-				s.target.ask = (&static{header: http.Header{"Content-Type": {ct}}, body: []byte(body)}).ask
+				s.target.client.Transport = &static{header: http.Header{"Content-Type": {ct}}, body: []byte(body)}
 				sc, err := s.Scrape(ctx, now, ownScrape(own...))
 				cancel()
 				var failure *Error

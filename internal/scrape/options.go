@@ -64,9 +64,7 @@ type Options struct {
 	Series *series.Registry
 	// UserAgent names the program to the target.
 	UserAgent string
-	// Now is the wall clock of Loop; the system's if nil.
-	Now func() time.Time
-	Log logrus.FieldLogger
+	Log       logrus.FieldLogger
 }
 
 func (o *Options) setDefaults() error {

@@ -89,6 +89,7 @@ func connError(step, target string, err error) *Error {
 		o = RefusedSocket
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
 		o = Timeout
+		err = fmt.Errorf("timeout: no whole answer in time: %w", err)
 	}
 	return failed(o, "%s %s: %w", step, target, err)
 }

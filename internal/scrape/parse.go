@@ -68,15 +68,14 @@ type meta struct {
 
 // body reads a whole body. A panic of the parser, which only a hostile body can
 // bring about, is an error like any other.
-func (s *Scraper) body(b []byte, f format, t int64) (err error) {
-	if panicked := panics.Guard("parsing", func() { err = s.readBody(b, f, t) }); panicked != nil {
+func (s *Scraper) body(b []byte, f format, t int64, r *reading) (err error) {
+	if panicked := panics.Guard("parsing", func() { err = s.readBody(b, f, t, r) }); panicked != nil {
 		return failed(Parse, "malformed %s body: %w", f, panicked)
 	}
 	return err
 }
 
-func (s *Scraper) readBody(b []byte, f format, t int64) error {
-	r := &s.reading
+func (s *Scraper) readBody(b []byte, f format, t int64, r *reading) error {
 	r.format = f
 	if s.shape != nil && s.shape.format == f && s.shape.replay(b, s.live, &s.out, r) {
 		return nil

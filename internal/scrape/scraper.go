@@ -39,7 +39,6 @@ var staleMarker = math.Float64frombits(value.StaleNaN)
 // Scraper scrapes one target. Its methods are for one goroutine, except Stats.
 type Scraper struct {
 	o      Options
-	wall   bool // Loop goes by the system's clock
 	target *target
 	report []*series.Series // up and scrape_*
 
@@ -48,16 +47,14 @@ type Scraper struct {
 	// is that scrape's, and nil where the last one handed out was none or had none.
 	live  []*series.Series
 	shape *shape
-	// sent are the series that the last scrape handed out had, and had not ended: live, if
-	// it was good, report, and the program's. last is its time.
+	// out is the scrape of the attempt under way, or the last one handed out. sent are the
+	// series that this one had, and had not ended: live, if it was good, report, and the
+	// program's.
+	out       series.Scrape
 	sent      []*series.Series
-	last      int64
 	exemplars exemplarFilter
-	booting   booting
-
-	// Of the attempt under way, or the last one.
-	reading reading
-	out     series.Scrape
+	// booting is since when the engine has been starting, by a clock that nobody sets.
+	booting time.Time
 
 	mu    sync.Mutex
 	stats Stats
@@ -72,10 +69,7 @@ func New(o Options) (*Scraper, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Scraper{o: o, target: t, wall: o.Now == nil}
-	if s.wall {
-		s.o.Now = time.Now
-	}
+	s := &Scraper{o: o, target: t}
 	s.known = newKnown(&s.o)
 	s.exemplars.resumed = o.Resumed
 	for _, m := range reportMeta {
@@ -97,7 +91,7 @@ func (s *Scraper) Scrape(ctx context.Context, now time.Time, own *series.Scrape)
 		own = &series.Scrape{}
 	}
 	s.begin(own.Series)
-	err := s.read(ctx, now)
+	r, err := s.read(ctx, now)
 	if ctx.Err() == context.Canceled {
 		s.undo()
 		return nil, ctx.Err()
@@ -107,34 +101,32 @@ func (s *Scraper) Scrape(ctx context.Context, now time.Time, own *series.Scrape)
 	switch {
 	case errors.As(err, &failure):
 		outcome = failure.Outcome
-	case err == nil && s.holdBack(now):
+	case err == nil && s.holdBack(r):
 		s.undo()
-		s.count(HeldBack, now, time.Since(began), nil)
+		s.count(HeldBack, now, time.Since(began), r, nil)
 		return nil, ErrHeldBack
 	}
-	s.last = now.UnixMilli()
 	if err != nil {
 		s.undo()
 	} else {
-		s.commit()
+		s.commit(r, now)
 	}
-	s.out.Time = s.last
+	s.out.Time = now.UnixMilli()
 	took := time.Since(began)
-	s.appendReport(err == nil, took)
+	s.appendReport(r, err == nil, took)
 	s.out.Series = append(s.out.Series, own.Series...)
 	s.out.Values = append(s.out.Values, own.Values...)
-	if !s.reading.replayed {
+	if !r.replayed {
 		s.endMissing(err == nil, own.Series)
 	}
 	s.finish()
-	s.count(outcome, now, took, err)
+	s.count(outcome, now, took, r, err)
 	return &s.out, err
 }
 
 // begin starts an attempt with these series of the program's.
 func (s *Scraper) begin(own []*series.Series) {
-	s.out.Reset()
-	s.reading = reading{}
+	s.empty()
 	s.known.begin()
 	s.known.takeOwn(s.report)
 	s.known.takeOwn(own)
@@ -143,34 +135,42 @@ func (s *Scraper) begin(own []*series.Series) {
 	}
 }
 
+// empty empties the scrape, but for the time of the last one.
+func (s *Scraper) empty() {
+	last := s.out.Time
+	s.out.Reset()
+	s.out.Time = last
+}
+
 // read gets and parses one body.
-func (s *Scraper) read(ctx context.Context, now time.Time) error {
+func (s *Scraper) read(ctx context.Context, now time.Time) (*reading, error) {
+	r := &reading{}
 	body, f, err := s.target.fetch(ctx)
 	if err != nil {
-		return err
+		return r, err
 	}
-	return s.body(body, f, now.UnixMilli())
+	return r, s.body(body, f, now.UnixMilli(), r)
 }
 
 // commit accepts what the attempt has read.
-func (s *Scraper) commit() {
+func (s *Scraper) commit(r *reading, now time.Time) {
 	starts := s.out.Starts[:0]
-	for _, st := range s.reading.starts {
+	for _, st := range r.starts {
 		// A host whose clock was set back would have some that are later than their samples.
-		starts = append(starts, min(st, s.last))
+		starts = append(starts, min(st, now.UnixMilli()))
 	}
 	s.out.Starts = starts
-	if !s.reading.replayed {
-		s.known.replace(s.live, &s.reading)
-		s.live, s.shape = s.reading.live, s.reading.shape
+	if !r.replayed {
+		s.known.replace(s.live, r)
+		s.live, s.shape = r.live, r.shape
 	}
-	s.exemplars.filter(&s.out, s.o.Series)
+	s.exemplars.filter(&s.out, s.known.attempt, s.o.Series)
 }
 
 // undo leaves things as they were before the attempt, but for what had been learned:
 // the next body is read anew.
 func (s *Scraper) undo() {
-	s.out.Reset()
+	s.empty()
 	s.known.forget()
 	s.shape = nil
 }
@@ -180,12 +180,12 @@ func (s *Scraper) add(sr *series.Series, v float64) {
 	s.out.Values = append(s.out.Values, v)
 }
 
-func (s *Scraper) appendReport(up bool, took time.Duration) {
+func (s *Scraper) appendReport(r *reading, up bool, took time.Duration) {
 	v := [reports]float64{
 		reportDuration: took.Seconds(),
-		reportScraped:  float64(s.reading.scraped),
-		reportKept:     float64(s.reading.kept),
-		reportAdded:    float64(s.reading.added),
+		reportScraped:  float64(r.scraped),
+		reportKept:     float64(r.kept),
+		reportAdded:    float64(r.added),
 	}
 	if up {
 		v[reportUp] = 1
@@ -242,9 +242,8 @@ func (s *Scraper) End(now time.Time, down bool) *series.Scrape {
 	if len(s.sent) == 0 {
 		return nil
 	}
-	s.out.Reset()
-	s.last = max(now.UnixMilli(), s.last+1)
-	s.out.Time = s.last
+	s.empty()
+	s.out.Time = max(now.UnixMilli(), s.out.Time+1)
 	for _, sr := range s.sent {
 		if down && sr == s.report[reportUp] {
 			s.add(sr, 0)

@@ -42,19 +42,22 @@ func TestAlarm(t *testing.T) {
 func TestLoopWithAlarm(t *testing.T) {
 	f := newFake(t)
 	f.set(typeText, "a 1\n")
-	l := NewLoop(newScraper(t, Options{Target: f.url, Interval: 40 * time.Millisecond}))
+	s := newScraper(t, Options{Target: f.url, Interval: 40 * time.Millisecond})
+	l := NewLoop(s, NewClock(s.o.Interval, nil, s.o.Log))
+	if a := l.clock.alarm(); a == nil {
+		t.Error("no alarm")
+	} else {
+		a.close()
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var times []int64
 	for now := range l.Times(ctx) {
-		if l.alarm == nil {
-			t.Error("no alarm")
-		}
 		if times = append(times, l.Scrape(ctx, now, nil).Time); len(times) == 4 {
 			cancel()
 		}
 	}
-	if len(times) != 4 || l.alarm != nil {
+	if len(times) != 4 {
 		t.Errorf("times %v", times)
 	}
 	for i := 1; i < len(times); i++ {

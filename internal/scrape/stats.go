@@ -20,8 +20,8 @@ type Stats struct {
 	LastSuccess   time.Time
 	LastError     string
 	LastErrorTime time.Time
-	// Waiting is why there is no scrape although the loop runs: a booting engine or
-	// a wrong clock. It is empty from the next attempt on.
+	// Waiting is why there is no scrape although the loop runs: a booting engine. It is
+	// empty from the next attempt on.
 	Waiting string
 	// Up is whether the last attempt succeeded, Format what it was answered in.
 	Up     bool
@@ -31,10 +31,6 @@ type Stats struct {
 	// a series that stood twice in one scrape, Clashes the samples left out because
 	// the program sends one with the same labels.
 	TimestampsIgnored, Renamed, Duplicates, Clashes uint64
-	// ClockWaits counts backward steps of the clock of up to two intervals, which
-	// scrapes wait out; ClockSteps larger ones; ClockJumps steps forward by more
-	// than two intervals, a suspended machine among them.
-	ClockWaits, ClockSteps, ClockJumps uint64
 	// AppendErrors counts scrapes that could not be handed on.
 	AppendErrors uint64
 }
@@ -51,7 +47,7 @@ func (s *Stats) Failed() uint64 {
 }
 
 // count books an attempt.
-func (s *Scraper) count(o Outcome, now time.Time, took time.Duration, err error) {
+func (s *Scraper) count(o Outcome, now time.Time, took time.Duration, r *reading, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := &s.stats
@@ -60,7 +56,7 @@ func (s *Scraper) count(o Outcome, now time.Time, took time.Duration, err error)
 	if o == HeldBack {
 		st.Waiting = "the engine is still starting"
 	}
-	n := &s.reading.noted
+	n := &r.noted
 	st.TimestampsIgnored += n.timestampsIgnored
 	st.Renamed += n.renamed
 	st.Duplicates += n.duplicates
@@ -72,9 +68,9 @@ func (s *Scraper) count(o Outcome, now time.Time, took time.Duration, err error)
 	case err != nil:
 		st.LastError, st.LastErrorTime = err.Error(), now
 	case o == OK:
-		st.Format = s.reading.format.String()
-		st.LastSamples = s.reading.samples
-		st.Samples += uint64(s.reading.samples)
+		st.Format = r.format.String()
+		st.LastSamples = r.samples
+		st.Samples += uint64(r.samples)
 	}
 }
 

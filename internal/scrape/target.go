@@ -39,27 +39,28 @@ func (f format) String() string {
 	return [...]string{"", "text", "protobuf", "openmetrics"}[f]
 }
 
+// maxHeader limits an answer's header.
+const maxHeader = 64 << 10
+
 // target is what is scraped, and the buffer that bodies are read into. A proxy is
 // never used and a redirect never followed. Compression, which over a local socket
 // only costs, is not asked for; an answer that is compressed all the same is
 // unpacked here, where its size can be limited.
 type target struct {
 	name     string
-	conn     *conn
-	ask      func(ctx context.Context, deadline time.Time) (*http.Response, error)
+	client   *http.Client
+	request  *http.Request
 	timeout  time.Duration
 	maxBytes int64
-
-	body []byte
-	gz   *gzip.Reader
-
-	contentType string
-	format      format
+	body     []byte
 }
 
 func newTarget(o *Options) (*target, error) {
 	t := &target{name: weburl.ShowText(o.Target), timeout: o.Timeout, maxBytes: o.MaxBytes}
-	network, address, rawURL := "tcp", "", o.Target
+	transport := &http.Transport{
+		DialContext: (&net.Dialer{}).DialContext, DisableCompression: true, MaxResponseHeaderBytes: maxHeader,
+	}
+	rawURL := o.Target
 	switch {
 	case strings.HasPrefix(o.Target, "unix://"):
 		path, httpPath := strings.TrimPrefix(o.Target, "unix://"), "/metrics"
@@ -69,7 +70,10 @@ func newTarget(o *Options) (*target, error) {
 		if !strings.HasPrefix(path, "/") {
 			return nil, fmt.Errorf("scrape target %q: want an absolute path, as in unix:///run/docker/metrics.sock", t.name)
 		}
-		network, address, rawURL = "unix", path, "http://localhost"+httpPath
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		}
+		rawURL = "http://localhost" + httpPath
 	case !strings.HasPrefix(o.Target, "http://"):
 		return nil, fmt.Errorf("scrape target %q: want unix:///path/to.sock or http://host:port/metrics", t.name)
 	}
@@ -90,13 +94,6 @@ func newTarget(o *Options) (*target, error) {
 	if u.Path == "" {
 		u.Path = "/metrics"
 	}
-	if network == "tcp" {
-		port := u.Port()
-		if port == "" {
-			port = "80"
-		}
-		address = net.JoinHostPort(u.Hostname(), port)
-	}
 	h := http.Header{
 		"Accept":                              {accept},
 		"X-Prometheus-Scrape-Timeout-Seconds": {strconv.FormatFloat(o.Timeout.Seconds(), 'f', -1, 64)},
@@ -104,28 +101,29 @@ func newTarget(o *Options) (*target, error) {
 	if o.UserAgent != "" {
 		h["User-Agent"] = []string{o.UserAgent}
 	}
-	r := &http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Header: h, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
-	if t.conn, err = newConn(network, address, r); err != nil {
-		return nil, fmt.Errorf("scrape target: %w", err)
+	t.request = &http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Header: h}
+	t.client = &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	t.ask = t.conn.roundTrip
 	return t, nil
 }
 
 // fetch gets one answer whole. The body is valid until the next fetch and has
 // room for one more byte behind its end, which the text parser wants to write.
 func (t *target) fetch(ctx context.Context) (body []byte, f format, err error) {
-	deadline := time.Now().Add(t.timeout)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
-	resp, err := t.ask(ctx, deadline)
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
+	resp, err := t.client.Do(t.request.WithContext(ctx))
 	if err != nil {
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			err = ue.Err // t.name says which
+		}
 		return nil, 0, connError("scrape", t.name, err)
 	}
-	body, f, err = t.answer(resp)
-	t.conn.done(resp, err == nil)
-	return body, f, err
+	defer resp.Body.Close()
+	return t.answer(resp)
 }
 
 func (t *target) answer(resp *http.Response) (body []byte, f format, err error) {
@@ -136,7 +134,7 @@ func (t *target) answer(resp *http.Response) (body []byte, f format, err error) 
 		return nil, 0, err
 	}
 	// As in Prometheus an empty body needs no type.
-	if f, err = t.formatOf(resp.Header.Get("Content-Type")); err != nil && len(body) > 0 {
+	if f, err = formatOf(t.name, resp.Header.Get("Content-Type")); err != nil && len(body) > 0 {
 		return nil, 0, err
 	}
 	return body, f, nil
@@ -151,13 +149,11 @@ func (t *target) unpack(resp *http.Response) (body []byte, err error) {
 	default:
 		return nil, failed(ContentType, "scrape %s: content encoding %.40q, want gzip or none", t.name, enc)
 	}
-	if t.gz == nil {
-		t.gz = new(gzip.Reader)
-	}
-	if err := t.gz.Reset(resp.Body); err != nil {
+	gz, err := gzip.NewReader(resp.Body)
+	if err != nil {
 		return nil, readError(t.name, err)
 	}
-	if body, err = t.read(t.gz, -1); err != nil {
+	if body, err = t.read(gz, -1); err != nil {
 		return nil, err
 	}
 	// The packed body may go on behind its end; only its own end frees the connection.
@@ -224,32 +220,23 @@ func readError(name string, err error) *Error {
 }
 
 // formatOf understands a Content-Type as Prometheus does: parameters do not matter,
-// but for OpenMetrics 2.0, which is refused. The last one is remembered, since it
-// hardly ever changes.
-func (t *target) formatOf(contentType string) (format, error) {
-	if contentType != "" && contentType == t.contentType {
-		return t.format, nil
-	}
+// but for OpenMetrics 2.0, which is refused.
+func formatOf(name, contentType string) (format, error) {
 	media, params, err := mime.ParseMediaType(contentType)
-	f := formatNone
 	if err == nil {
 		switch media {
 		case "text/plain":
-			f = formatText
+			return formatText, nil
 		case "application/openmetrics-text":
 			if params["version"] != "2.0.0" {
-				f = formatOpenMetrics
+				return formatOpenMetrics, nil
 			}
 		case "application/vnd.google.protobuf":
-			f = formatProtobuf
+			return formatProtobuf, nil
 		}
 	}
-	if f == formatNone {
-		return 0, failed(ContentType, "scrape %s: content type %.100q, want text/plain, delimited protobuf or OpenMetrics 1.0", t.name, contentType)
-	}
-	t.contentType, t.format = strings.Clone(contentType), f
-	return f, nil
+	return 0, failed(ContentType, "scrape %s: content type %.100q, want text/plain, delimited protobuf or OpenMetrics 1.0", name, contentType)
 }
 
 // close drops the idle connection.
-func (t *target) close() { t.conn.close() }
+func (t *target) close() { t.client.CloseIdleConnections() }
