@@ -3,6 +3,7 @@
 package remotewrite
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -28,16 +29,16 @@ const (
 // with each series in each request: a receiver may make labels of them, and takes
 // their absence for a change.
 func (e *encoder) encodeV2(r *request, b *series.Batch) []byte {
-	e.symbols.begin()
+	e.symbols.describe(e.lines, b.Rows, e.omit.Metadata)
 	// The symbols are known when all series are written, and stand in front of them:
 	// in the room that is left, which is what they took last time and a little more.
 	e.raw = slices.Grow(e.raw[:0], e.head)[:e.head]
-	for _, l := range e.lines {
+	for i, l := range e.lines {
 		s, h, x := e.gather(r, b, l)
 		r.samples += len(s) + len(h)
 		for len(s)+len(h) > 0 {
 			ns, nh := run(s, h)
-			e.appendSeriesV2(l, b.Rows[l.newest].Series, s[:ns], h[:nh], x)
+			e.appendSeriesV2(&e.symbols.lines[i], s[:ns], h[:nh], x)
 			r.exemplars += len(x)
 			s, h, x = s[ns:], h[nh:], nil
 		}
@@ -53,15 +54,13 @@ func (e *encoder) encodeV2(r *request, b *series.Batch) []byte {
 	return whole
 }
 
-// appendSeriesV2 writes one TimeSeries, with the metadata of m.
-func (e *encoder) appendSeriesV2(l *line, m *series.Series, s []series.Sample, h []series.HistogramAt, x []series.Exemplar) {
+// appendSeriesV2 writes one TimeSeries.
+func (e *encoder) appendSeriesV2(d *lineSymbols, s []series.Sample, h []series.HistogramAt, x []series.Exemplar) {
 	y := &e.symbols
 	dst, start, room := openFrame(e.raw, tagTimeSeriesV2, 32+18*len(s)+64*len(h))
 
-	dst = append(dst, tagLabelRefs, 0)
-	refs := len(dst)
-	dst = y.appendRefs(dst, l.labels)
-	dst = closeFrame(dst, refs-1, 1)
+	dst = binary.AppendUvarint(append(dst, tagLabelRefs), uint64(len(d.refs)))
+	dst = append(dst, d.refs...)
 
 	dst = appendSamples(dst, s, true)
 	last := int64(0)
@@ -80,10 +79,7 @@ func (e *encoder) appendSeriesV2(l *line, m *series.Series, s []series.Sample, h
 		})
 		dst = appendMessage(dst, tagExemplarsV2, &m)
 	}
-	if !e.omit.Metadata {
-		dst = y.appendMetadata(dst, m)
-	}
-	e.raw = closeFrame(dst, start, room)
+	e.raw = closeFrame(append(dst, d.metadata...), start, room)
 }
 
 func histogramV2(h *series.HistogramAt) writev2.Histogram {

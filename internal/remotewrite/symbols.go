@@ -4,6 +4,7 @@ package remotewrite
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
@@ -11,13 +12,18 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
 
-// symbols are those of one request, numbered in the order in which they come.
+// symbols are those of one request, numbered in the order in which they come: first
+// those of its lines, then those of exemplars. A request with the lines of the one
+// before, as nearly each is that carries one scrape, has their references as well.
 type symbols struct {
 	refs  map[string]uint32
 	texts []string // by their references, from 1 on; "" is 0
+	own   int      // how many of them are the lines'
+	lines []lineSymbols
 	// recent are those of the series before: help, unit, and the names and values of
 	// its labels in turn. Neighbours share most of them, and the map is rarely asked.
 	recent [64]symbol
+	buf    []byte // what lines lies in
 }
 
 type symbol struct {
@@ -25,12 +31,44 @@ type symbol struct {
 	ref  uint32
 }
 
-// begin starts another request.
-func (y *symbols) begin() {
+// lineSymbols is a line with what a TimeSeries says of it.
+type lineSymbols struct {
+	labels labels.Labels
+	series *series.Series // whose metadata it is
+	// refs are the references of the labels, metadata the whole field.
+	refs, metadata []byte
+}
+
+// describe starts another request with these lines, and numbers their symbols; bare
+// ones have no metadata.
+func (y *symbols) describe(lines []*line, rows []series.Row, bare bool) {
+	for _, text := range y.texts[y.own:] {
+		delete(y.refs, text)
+	}
+	clear(y.texts[y.own:])
+	y.texts = y.texts[:y.own]
+	if slices.EqualFunc(lines, y.lines, func(l *line, d lineSymbols) bool {
+		return d.series == rows[l.newest].Series && d.labels == l.labels
+	}) {
+		return
+	}
 	clear(y.refs)
 	clear(y.texts)
 	clear(y.recent[:])
-	y.texts = y.texts[:0]
+	clear(y.lines)
+	y.texts, y.lines, y.buf = y.texts[:0], slices.Grow(y.lines[:0], len(lines)), y.buf[:0]
+	for _, l := range lines {
+		d := lineSymbols{labels: l.labels, series: rows[l.newest].Series}
+		start := len(y.buf)
+		y.buf = y.appendRefs(y.buf, d.labels)
+		d.refs = y.buf[start:len(y.buf):len(y.buf)]
+		if start = len(y.buf); !bare {
+			y.buf = y.appendMetadata(y.buf, d.series)
+		}
+		d.metadata = y.buf[start:len(y.buf):len(y.buf)]
+		y.lines = append(y.lines, d)
+	}
+	y.own = len(y.texts)
 }
 
 // ref is the reference of a string.
