@@ -59,6 +59,7 @@
 //	a segment is removed           pwrite slots, fdatasync cursors, unlink
 //	Claim, Close                   pwrite slots, fdatasync cursors
 //	a write or sync failed         ftruncate to the last good length, or unlink; then a new segment
+//	a file's name is gone          mkdir, fsync of the parents, open lock and cursors, fsync directory
 //
 // Cursors need no sync of their own: an older state of a slot names an older
 // place, and every segment from there on is still there, because none is removed
@@ -66,6 +67,12 @@
 // known of the pages in question, and a second sync would report success without
 // having written them; so the segment is given up, and what it should have held is
 // written again, from memory, to a new one.
+//
+// Before scrapes are written, each open file is looked up by its name. One that has
+// none any more, or whose name is another file's, was deleted or moved away by somebody:
+// it is begun anew, the directory with it if need be (restore.go), and where the lock
+// cannot be had again the disk counts as refusing. Between two scrapes nobody looks;
+// what was in the deleted files is lost whenever it is noticed.
 //
 // Nothing is removed, cut or overwritten because a read failed. What goes: a segment that
 // every endpoint has passed or lost, once the cursors are synced; of the newest segment

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,6 +19,7 @@ const (
 	opDirRead         = "dir.read"
 	opDirSync         = "dir.sync"
 	opLock            = "lock"
+	opStat            = "stat"
 	opSegmentCreate   = "segment.create"
 	opSegmentWrite    = "segment.write"
 	opSegmentSync     = "segment.sync"
@@ -54,6 +57,36 @@ func (o *fileOps) mkdir(path string) error {
 		return err
 	}
 	return os.MkdirAll(path, 0o700)
+}
+
+// makeDir makes a directory that lasts, in one that may have to be made too.
+func (o *fileOps) makeDir(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := o.mkdir(dir); err != nil {
+		return err
+	}
+	for _, d := range []string{filepath.Dir(dir), filepath.Dir(filepath.Dir(dir))} {
+		if err := o.syncDir(d); err != nil && !errors.Is(err, os.ErrPermission) {
+			return err
+		}
+	}
+	return nil
+}
+
+// named reports whether the file that was opened under a name is the one that has it. A
+// disk that does not tell is no reason to give it up.
+func (o *fileOps) named(f *os.File) bool {
+	var opened, there unix.Stat_t
+	err := o.before(opStat, f.Name())
+	if err == nil {
+		err = unix.Stat(f.Name(), &there)
+	}
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR)
+	}
+	return unix.Fstat(int(f.Fd()), &opened) != nil || opened.Ino == there.Ino && opened.Dev == there.Dev
 }
 
 func (o *fileOps) readDir(path string) ([]os.DirEntry, error) {

@@ -4,6 +4,7 @@ package spool
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -263,13 +264,25 @@ func (l *log) discard(i int) {
 	l.segs = slices.Delete(l.segs, i, i+1)
 }
 
+// note reports whether something is said of a stretch of a segment for the first time.
+func (l *log) note(g *segment, offset, end int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seen := offset < g.noted
+	g.noted = max(g.noted, end)
+	return !seen
+}
+
+// missing logs that somebody has taken a segment's file away.
+func (l *log) missing(g *segment, why error) {
+	if l.note(g, 0, math.MaxInt64) {
+		l.o.Log.WithError(why).WithField("path", g.path).Error("a segment is gone; what waited in it counts as unreadable")
+	}
+}
+
 // damaged logs damage, once for each place.
 func (l *log) damaged(g *segment, offset, size int64, why error) {
-	l.mu.Lock()
-	seen := offset < g.noted
-	g.noted = max(g.noted, offset+size)
-	l.mu.Unlock()
-	if seen {
+	if !l.note(g, offset, offset+size) {
 		return
 	}
 	out := l.o.Log.WithFields(logrus.Fields{"path": g.path, "offset": offset, "bytes": size})

@@ -74,17 +74,9 @@ func (s *Spool) recover(dir string) error {
 // recoverIn reads one directory. A *newerError means that it is a later release's.
 func (s *Spool) recoverIn() error {
 	dir := s.log.dir
-	_, err := os.Stat(dir)
+	err := s.fs.makeDir(dir)
 	if err != nil {
-		if err = s.fs.mkdir(dir); err != nil {
-			return err
-		}
-		// The names of both directories have to last, too.
-		for _, d := range []string{filepath.Dir(dir), filepath.Dir(filepath.Dir(dir))} {
-			if err = s.fs.syncDir(d); err != nil && !errors.Is(err, os.ErrPermission) {
-				return err
-			}
-		}
+		return err
 	}
 	if s.lock, err = s.fs.flock(filepath.Join(dir, lockName)); err != nil {
 		return err

@@ -154,7 +154,8 @@ func (c *Cursor) refuse(v *segmentView, err error) error {
 		return ErrMoved
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // somebody has taken it away
+		l.missing(v.seg, err)
+		return nil
 	}
 	if exhausted(err) {
 		return err

@@ -52,9 +52,15 @@ func (s *Spool) round() (closing bool) {
 	}
 	s.makeRoom()
 	batch := s.log.unwritten()
+	var werr error
+	if len(batch) > 0 {
+		werr = s.restore()
+	}
 	err := s.tidy(closing)
 	if len(batch) > 0 {
-		werr := s.writer.write(batch)
+		if werr == nil {
+			werr = s.writer.write(batch)
+		}
 		s.log.done(batch, werr)
 		s.trim()
 		if werr == nil && (s.makeRoom() || closing) {
