@@ -49,7 +49,7 @@ type Batch struct {
 	// From and To bound the batch: To is where the next one begins. They are
 	// equal when there was nothing to read.
 	From, To Position
-	// Times are those of the scrapes in it, oldest first. The first and the last
+	// Times are those of the scrapes in it, in the order of the log. The first and the last
 	// scrape may be there in part.
 	Times []int64
 	// Rows stand in the order in which the series first appear, one for each. They were

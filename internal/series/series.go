@@ -57,6 +57,9 @@ func FamilyOf(name string, t model.MetricType) string {
 // belong to Series[i], which whoever fills the scrape holds. No label set stands
 // twice in a scrape, and the order of the series is kept all the way to the receiver.
 type Scrape struct {
+	// Target is the number of the target, 0 the engine's. It says which scrapes follow one
+	// another in time, for as long as the process runs; who it is, the labels say.
+	Target uint8
 	// Time is the timestamp of every sample, in milliseconds since the epoch.
 	Time   int64
 	Series []*Series
@@ -96,7 +99,7 @@ func (s *Scrape) Reset() {
 	clear(s.Series)
 	clear(s.Histograms)
 	clear(s.Exemplars)
-	s.Time = 0
+	s.Target, s.Time = 0, 0
 	s.Series, s.Values = s.Series[:0], s.Values[:0]
 	if s.Starts != nil {
 		s.Starts = s.Starts[:0]

@@ -112,7 +112,7 @@ func (s *Spool) newCursor() *Cursor {
 	}
 	t.file.room(pair)
 	c := newCursor(s, pair)
-	c.state.pos = s.log.end.position()
+	c.state.pos = s.log.end().position()
 	if t.orphans > 0 {
 		t.orphans--
 		c.state.pos = s.log.head()

@@ -145,7 +145,7 @@ func TestUnclaimedIsRemoved(t *testing.T) {
 
 // makeNewer makes a header or a slot, which ends there, a later release's.
 func makeNewer(b []byte, end int) {
-	binary.LittleEndian.PutUint16(b[map[bool]int{true: 4, false: 8}[end == slotSize]:], version+1)
+	binary.LittleEndian.PutUint16(b[map[bool]int{true: 4, false: 8}[end == slotSize]:], severalVersion+1)
 	binary.LittleEndian.PutUint32(b[end-4:], crc32.Checksum(b[:end-4], castagnoli))
 }
 

@@ -178,7 +178,7 @@ func (w *walk) segment(g *segment, limit, end uint64) error {
 	sc := scanner{fs: &w.s.fs}
 	sc.reset(f, g, g.size)
 	var dec decoder
-	defer func() { releaseAll(w.s.o.Series, dec.dict) }()
+	defer func() { releaseAll(w.s.o.Series, dec.reset(nil)) }()
 	at := g.cum
 	for {
 		fr, damage, err := sc.next()
@@ -187,7 +187,7 @@ func (w *walk) segment(g *segment, limit, end uint64) error {
 			return err
 		}
 		if damage > 0 && (!over || limit != ^uint64(0)) {
-			dec.chained = false
+			dec.missed()
 			from := sc.off - damage
 			if !over {
 				from = fr.offset - damage
@@ -208,18 +208,12 @@ func (w *walk) segment(g *segment, limit, end uint64) error {
 		w.lost(&rep, fr.cum, at)
 		at = fr.cum + uint64(fr.n)
 		t := time.UnixMilli(fr.time)
-		if rep.Scrapes == 0 {
-			rep.From = t
-		}
-		rep.To = t
+		widen(&rep.From, &rep.To, t)
 		rep.Scrapes++
 		rep.Samples += uint64(fr.n)
 		for i := range w.r.Endpoints {
 			if e := &w.r.Endpoints[i]; fr.seq >= e.Position.Scrape {
-				if e.From.IsZero() {
-					e.From = t
-				}
-				e.To = t
+				widen(&e.From, &e.To, t)
 			}
 		}
 	}
@@ -237,6 +231,16 @@ func (w *walk) segment(g *segment, limit, end uint64) error {
 	}
 	w.r.Segments = append(w.r.Segments, rep)
 	return nil
+}
+
+// widen makes a range of times reach that one.
+func widen(from, to *time.Time, t time.Time) {
+	if from.IsZero() || t.Before(*from) {
+		*from = t
+	}
+	if to.IsZero() || t.After(*to) {
+		*to = t
+	}
 }
 
 // lost books samples that lie between two readable records.

@@ -114,6 +114,8 @@ func (l *log) readHeader(path string, first uint64, size int64) (found, error) {
 type extent struct {
 	records     int
 	first, last edge
+	// newest is the latest time of all records.
+	newest int64
 	// end is the count behind the last record, size where it ends.
 	end  uint64
 	size int64
@@ -141,8 +143,9 @@ func (l *log) scan(g *segment, limit uint64) (x extent, err error) {
 		}
 		m := edge{seq: r.seq, cum: r.cum, time: r.time}
 		if x.records == 0 {
-			x.first = m
+			x.first, x.newest = m, m.time
 		}
+		x.newest = max(x.newest, m.time)
 		x.records++
 		x.last, x.end, x.size = m, r.cum+uint64(r.n), sc.off
 	}
@@ -151,15 +154,15 @@ func (l *log) scan(g *segment, limit uint64) (x extent, err error) {
 // load takes over the segments and finds where the log ends. Only the newest
 // segment is read through, and those whose header is damaged and the ones before them.
 func (l *log) load(files []found, st *stored) {
-	files, end, endless := l.newest(files)
-	l.end = edge{seq: 1}
-	if end.records > 0 {
-		l.end = edge{end.last.seq + 1, end.end, end.last.time}
+	files, x, endless := l.newest(files)
+	end := edge{seq: 1}
+	if x.records > 0 {
+		end = edge{x.last.seq + 1, x.end, x.newest}
 	}
 	if endless {
 		// No record is smaller than frameMin: these numbers may all be taken.
 		g := files[len(files)-1]
-		l.end.seq, l.end.cum = g.first+uint64(g.size)/frameMin+1, max(l.end.cum, g.cum)
+		end.seq, end.cum = g.first+uint64(g.size)/frameMin+1, max(end.cum, g.cum)
 	}
 	for i, g := range files {
 		if !g.ok {
@@ -185,15 +188,17 @@ func (l *log) load(files []found, st *stored) {
 			l.epoch++
 		}
 		g.epoch = l.epoch
-		l.end.cum = max(l.end.cum, g.cum)
+		end.cum = max(end.cum, g.cum)
 		l.segs = append(l.segs, g.segment)
 	}
-	if st.end.cum > l.end.cum && !endless {
-		l.o.Log.WithFields(logrus.Fields{"scrapes": max(st.end.seq, l.end.seq) - l.end.seq, "samples": st.end.cum - l.end.cum, "directory": l.dir}).
+	if st.end.cum > end.cum && !endless {
+		l.o.Log.WithFields(logrus.Fields{"scrapes": max(st.end.seq, end.seq) - end.seq, "samples": st.end.cum - end.cum, "directory": l.dir}).
 			Warn("the end of the spool is missing")
 	}
-	l.end.seq, l.end.cum = max(l.end.seq, st.end.seq), max(l.end.cum, st.end.cum)
-	l.durable, l.visible = l.end, l.end
+	end.seq, end.cum = max(end.seq, st.end.seq), max(end.cum, st.end.cum)
+	l.durable, l.visible = end, end
+	// Which target had which number then is not known.
+	l.ring.restart(end.time)
 }
 
 // newest finds the end of the log: whatever of the newest segment is no record is a

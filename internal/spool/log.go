@@ -72,9 +72,8 @@ type log struct {
 	mu   sync.Mutex
 	segs []*segment
 	ring ring
-	// end is behind the newest scrape, durable behind the last one on disk, visible
-	// behind the last one that may be sent.
-	end, durable, visible edge
+	// durable is behind the last scrape on disk, visible behind the last one that may be sent.
+	durable, visible edge
 	// failed is the last scrape that was written in vain, err why.
 	failed uint64
 	err    error
@@ -98,14 +97,23 @@ func (l *log) push(sc *series.Scrape) (*entry, error) {
 	if l.closing {
 		return nil, ErrClosed
 	}
+	end := l.end()
 	e := l.ring.push(sc, l.reg)
-	e.seq, e.cum, e.lostFrom, e.busy = l.end.seq, l.end.cum, l.end.cum, false
-	if e.setBack = l.end.time != 0 && sc.Time <= l.end.time; e.setBack {
+	e.seq, e.cum, e.lostFrom, e.busy = end.seq, end.cum, end.cum, false
+	if e.setBack = !l.ring.follows(sc.Target, sc.Time); e.setBack {
 		l.epoch++
 	}
 	e.epoch = l.epoch
-	l.end = edge{e.seq + 1, e.end(), sc.Time}
 	return e, nil
+}
+
+// end is behind the newest scrape. That one stays in the ring in any case.
+func (l *log) end() edge {
+	if n := len(l.ring.entries); n > 0 {
+		e := l.ring.entries[n-1]
+		return edge{e.seq + 1, e.end(), e.Time}
+	}
+	return l.durable
 }
 
 // settled reports whether it is known what became of a scrape that was pushed.
@@ -128,7 +136,7 @@ func (l *log) release(seq uint64) {
 	if seq < l.visible.seq {
 		return
 	}
-	l.visible = l.end
+	l.visible = l.end()
 	if e := l.ring.get(seq + 1); e != nil {
 		l.visible = edge{e.seq, e.cum, e.Time}
 	}
@@ -138,15 +146,14 @@ func (l *log) release(seq uint64) {
 // before least.
 func (l *log) trim(least series.Position) {
 	n, bytes := 0, l.ring.bytes
-	for _, e := range l.ring.entries {
+	for i, e := range l.ring.entries {
 		if l.dir != "" && e.seq >= l.durable.seq || e.seq >= l.visible.seq {
 			break
 		}
-		left := len(l.ring.entries) - n
-		if left == 1 {
-			break // the next one has most often its column
+		if i == len(l.ring.entries)-1 {
+			break // the end of the log is behind it
 		}
-		if e.seq >= least.Scrape && (l.dir == "" || left <= tailScrapes && (bytes <= tailBytes || left <= 2)) {
+		if e.seq >= least.Scrape && (l.dir == "" || l.ring.newest(i, bytes)) {
 			break
 		}
 		n++
@@ -239,7 +246,7 @@ func (l *log) head() series.Position {
 		e := l.ring.entries[0]
 		return series.Position{Scrape: e.seq, Count: e.cum}
 	}
-	return l.end.position()
+	return l.end().position()
 }
 
 func (g *segment) position() series.Position {

@@ -24,6 +24,7 @@ func (m *merge) reset(from series.Position) {
 	b.From, b.To = from, from
 	b.Times, b.Rows = b.Times[:0], b.Rows[:0]
 	b.Samples, b.Lost = 0, [series.Losses]uint64{}
+	clear(m.reader.times[:])
 }
 
 // skip goes on behind what is not there.
@@ -47,7 +48,7 @@ func (m *merge) add(sc *series.Scrape, seq, cum, epoch uint64) (done bool) {
 		m.seen[0] = m.seen[1]
 	}
 	if n := len(b.Times); n > 0 {
-		if epoch != m.epoch || sc.Time <= b.Times[n-1] || lim.Before != 0 && sc.Time >= lim.Before {
+		if epoch != m.epoch || m.reader.times[sc.Target] != 0 && sc.Time <= m.reader.times[sc.Target] || lim.Before != 0 && sc.Time >= lim.Before {
 			return true
 		}
 		if lim.Width > 0 && sc.Len() > lim.Width {
@@ -57,7 +58,7 @@ func (m *merge) add(sc *series.Scrape, seq, cum, epoch uint64) (done bool) {
 			return true
 		}
 	}
-	m.epoch = epoch
+	m.epoch, m.reader.times[sc.Target] = epoch, sc.Time
 	b.Times = append(b.Times, sc.Time)
 	first := int(b.To.Ordinal)
 	end := sc.Len()

@@ -16,10 +16,13 @@ type reader struct {
 	sc  scanner
 	dec decoder
 	// cur is the record that was read last, without its body; zero before the first of a
-	// segment. dec holds its scrape if it is chained.
-	cur frame
-	// rows are the rows of a batch by the series' numbers.
-	rows []uint32
+	// segment. good: dec has its scrape.
+	cur  frame
+	good bool
+	// rows are the rows of a batch by the series' numbers, times that of the last scrape of
+	// each target in it, 0 for none.
+	rows  []uint32
+	times [MaxTargets]int64
 	// left are the series of the segments that the batch in work has gone through. They
 	// are held until it is complete, so that the next segment's are the very same.
 	left []defined
@@ -30,16 +33,16 @@ type reader struct {
 // seek brings the reader to the first readable scrape at or behind seq; ok is
 // false if the segment has none.
 func (r *reader) seek(v *segmentView, seq uint64) (ok bool, err error) {
-	if r.sc.f == nil || r.sc.seg != v.seg || r.cur.seq > seq || r.cur.seq == seq && !r.dec.chained {
+	if r.sc.f == nil || r.sc.seg != v.seg || r.cur.seq > seq || r.cur.seq == seq && !r.good {
 		if err := r.open(v); err != nil {
 			return false, err
 		}
 	}
 	r.sc.end = v.end
-	for r.cur.seq < seq || !r.dec.chained {
+	for r.cur.seq < seq || !r.good {
 		f, damage, err := r.sc.next()
 		if damage > 0 {
-			r.dec.chained = false
+			r.dec.missed()
 			r.s.log.damaged(v.seg, r.sc.off-int64(f.size)-damage, damage, nil)
 		}
 		if errors.Is(err, io.EOF) {
@@ -53,7 +56,7 @@ func (r *reader) seek(v *segmentView, seq uint64) (ok bool, err error) {
 			r.sc.off = f.offset
 			return false, nil
 		}
-		if _, err = r.dec.decode(&f, r.s.o.Series); err != nil {
+		if r.good, err = r.dec.decode(&f, r.s.o.Series); err != nil {
 			r.s.log.damaged(v.seg, f.offset, int64(f.size), err)
 		}
 		// The body points into the scanner's buffer.
@@ -79,9 +82,8 @@ func (r *reader) close() {
 	if r.sc.f != nil {
 		r.sc.f.Close()
 	}
-	r.sc.f, r.sc.seg, r.cur = nil, nil, frame{}
-	r.left = append(r.left, r.dec.dict...)
-	r.dec.reset()
+	r.sc.f, r.sc.seg, r.cur, r.good = nil, nil, frame{}, false
+	r.left = r.dec.reset(r.left)
 	if cap(r.sc.buf) > keepBuffer {
 		r.sc.buf, r.sc.bufOff = nil, 0
 	}

@@ -9,12 +9,15 @@ import (
 )
 
 const (
-	// tailScrapes and tailBytes bound what is kept of scrapes that are on disk, so
-	// that an endpoint that is up to date is served without reading them back. The
-	// newest two are kept until all have them, whatever their size.
+	// tailScrapes, of each target, and tailBytes bound what is kept of scrapes that are on
+	// disk, so that an endpoint that is up to date is served without reading them back. A
+	// target's newest two are kept until all have them, whatever their size.
 	tailScrapes = 8
 	tailBytes   = 256 << 10
 )
+
+// MaxTargets is the number of targets whose scrapes one queue takes.
+const MaxTargets = 32
 
 // entry is one scrape in memory. Apart from lostFrom it does not change from when it
 // enters the ring until it is recycled.
@@ -36,8 +39,8 @@ type entry struct {
 // end is the count behind the scrape.
 func (e *entry) end() uint64 { return e.cum + uint64(e.Len()) }
 
-// column is the series of consecutive scrapes that have the same ones. It holds them
-// for as long as a scrape in the ring uses it.
+// column is the series of scrapes of a target that follow one another and have the same
+// ones. It holds them for as long as a scrape in the ring uses it, or the next one may.
 type column struct {
 	series []*series.Series
 	users  int
@@ -64,6 +67,15 @@ type ring struct {
 	entries []*entry
 	bytes   int
 	spare   *entry
+	// tails are the targets' by their numbers.
+	tails [MaxTargets]tail
+}
+
+// tail is what the next scrape of a target is compared with: the column of the last one,
+// nil before the first, and its time, 0 where there is none since the clock was set back.
+type tail struct {
+	column *column
+	time   int64
 }
 
 // push appends a copy of the scrape, and holds its series.
@@ -72,7 +84,7 @@ func (r *ring) push(sc *series.Scrape, reg *series.Registry) *entry {
 	if r.spare = nil; e == nil {
 		e = &entry{}
 	}
-	e.Time = sc.Time
+	e.Target, e.Time = sc.Target, sc.Time
 	e.Values = append(e.Values[:0], sc.Values...)
 	e.Starts = append(e.Starts[:0], sc.Starts...)
 	e.Histograms = append(e.Histograms[:0], sc.Histograms...)
@@ -84,18 +96,66 @@ func (r *ring) push(sc *series.Scrape, reg *series.Registry) *entry {
 		}
 	}
 	e.size = 8*len(e.Values) + 8*len(e.Starts) + 256*len(e.Histograms) + 128*len(e.Exemplars)
-	if n := len(r.entries); n > 0 && slices.Equal(r.entries[n-1].column.series, sc.Series) {
-		e.column = r.entries[n-1].column
-	} else {
-		e.column = &column{series: slices.Clone(sc.Series)}
-		reg.Hold(e.column.series)
+	t := &r.tails[sc.Target]
+	if t.column == nil || !slices.Equal(t.column.series, sc.Series) {
+		if t.column != nil {
+			t.column.leave(reg)
+		}
+		t.column = &column{series: slices.Clone(sc.Series), users: 1}
+		reg.Hold(t.column.series)
 		e.size += 8 * len(sc.Series)
 	}
+	e.column = t.column
 	e.column.users++
 	e.Series = e.column.series
 	r.entries = append(r.entries, e)
 	r.bytes += e.size
 	return e
+}
+
+// follows reports whether a scrape of that time goes on where the one before of its target
+// was. If not the clock was set back, and so it was for all of them.
+func (r *ring) follows(target uint8, time int64) bool {
+	last := r.tails[target].time
+	ok := last == 0 || time > last
+	if !ok {
+		r.restart(0)
+	}
+	r.tails[target].time = time
+	return ok
+}
+
+// restart is what is known before the first scrapes: none is older than that time.
+func (r *ring) restart(time int64) {
+	for i := range r.tails {
+		r.tails[i].time = time
+	}
+}
+
+// newest reports whether an entry is one of the newest of its target, where so many bytes
+// are in the ring from there on. A target that is scraped rarely keeps no more of the
+// others' than they have a right to.
+func (r *ring) newest(at, bytes int) bool {
+	most := tailScrapes
+	if bytes > tailBytes {
+		most = 2
+	}
+	targets, own := 0, 0
+	for i := range r.tails {
+		if r.tails[i].column != nil {
+			targets++
+		}
+	}
+	rest := r.entries[at:]
+	if len(rest) > most*targets {
+		return false
+	}
+	for _, e := range rest {
+		if e.Target == rest[0].Target {
+			own++
+		}
+	}
+	return own <= most
 }
 
 // drop removes the oldest n entries, and gives up the series that no other one has.

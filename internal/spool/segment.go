@@ -15,8 +15,11 @@ import (
 )
 
 const (
-	// version is that of the segments, of the cursor file and of their directory.
-	version       = 1
+	// version is that of the directory, of the cursor file, and of segments whose records
+	// are all the engine's; severalVersion that of segments with records of other targets.
+	version        = 1
+	severalVersion = 2
+
 	segmentMagic  = "DRWspool"
 	segmentSuffix = ".seg"
 	headerSize    = 48
@@ -47,6 +50,8 @@ const (
 	recStarts
 	recBlob
 	recSnappy
+	// recTarget: the number of the target is not 0, and stands in the record.
+	recTarget
 )
 
 // header begins a segment. A segment whose header is damaged is still read: its
@@ -54,6 +59,9 @@ const (
 type header struct {
 	// setBack: the clock was set back between the segment before and this one.
 	setBack bool
+	// several: there may be records of other targets than the engine's, which earlier
+	// releases cannot read.
+	several bool
 	// gap says why sequence numbers are missing in front of this segment, if they are.
 	gap series.Loss
 	// first is the sequence number of the first record, cum the number of samples
@@ -65,7 +73,11 @@ type header struct {
 func (h *header) append(dst []byte) []byte {
 	at := len(dst)
 	dst = append(dst, segmentMagic...)
-	dst = binary.LittleEndian.AppendUint16(dst, version)
+	v := uint16(version)
+	if h.several {
+		v = severalVersion
+	}
+	dst = binary.LittleEndian.AppendUint16(dst, v)
 	flags := uint16(0)
 	if h.setBack {
 		flags |= flagMark
@@ -81,12 +93,12 @@ func (h *header) append(dst []byte) []byte {
 
 // newerError says that a file was written by a later release.
 type newerError struct {
-	path    string
-	version uint16
+	path           string
+	version, known uint16
 }
 
 func (e *newerError) Error() string {
-	return fmt.Sprintf("%s has format version %d, this release knows %d", e.path, e.version, version)
+	return fmt.Sprintf("%s has format version %d, this release knows %d", e.path, e.version, e.known)
 }
 
 // parseHeader reads a header. A version that is not known is only believed where
@@ -98,10 +110,12 @@ func parseHeader(b []byte) (header, error) {
 	if sum(b[:headerSize-4]) != binary.LittleEndian.Uint32(b[headerSize-4:]) {
 		return header{}, fmt.Errorf("%w: checksum of the segment header", errCorrupt)
 	}
-	if v := binary.LittleEndian.Uint16(b[8:]); v > version {
-		return header{}, &newerError{version: v}
+	v := binary.LittleEndian.Uint16(b[8:])
+	if v > severalVersion {
+		return header{}, &newerError{version: v, known: severalVersion}
 	}
 	return header{
+		several: v == severalVersion,
 		setBack: binary.LittleEndian.Uint16(b[10:])&flagMark != 0,
 		gap:     series.Loss(b[12]),
 		first:   binary.LittleEndian.Uint64(b[16:]),
@@ -139,8 +153,9 @@ func frameSum(first uint64, offset int64, rest []byte) uint32 {
 type frame struct {
 	offset int64
 	// size of the whole frame on disk.
-	size  int
-	flags byte
+	size   int
+	flags  byte
+	target uint8
 	// seq is the sequence number of the scrape, cum the number of samples appended
 	// before it, n the number of its own.
 	seq, cum uint64
@@ -161,11 +176,15 @@ func appendFrame(dst []byte, first uint64, f *frame, packed []byte) (out, scratc
 			body, flags = p, flags|recSnappy
 		}
 	}
-	var head [5 * binary.MaxVarintLen64]byte
+	var head [4*binary.MaxVarintLen64 + 1]byte
 	h := binary.AppendUvarint(head[:0], f.seq-first)
 	h = binary.AppendUvarint(h, zigzag(f.time))
 	h = binary.AppendUvarint(h, f.cum)
 	h = binary.AppendUvarint(h, uint64(f.n))
+	if f.target != 0 {
+		flags |= recTarget
+		h = append(h, f.target)
+	}
 	at := len(dst)
 	dst = append(dst, 0, 0, 0, 0, frameMagic, flags)
 	dst = binary.AppendUvarint(dst, uint64(len(h)+len(body)))
@@ -214,7 +233,10 @@ func parseFrame(first uint64, offset int64, b []byte) (frame, error) {
 	f.cum = s.uvarint()
 	n := s.uvarint()
 	f.n = int(n)
-	if f.seq < first || n > maxDecoded/8 {
+	if f.flags&recTarget != 0 {
+		f.target = s.byte()
+	}
+	if f.seq < first || n > maxDecoded/8 || f.target >= MaxTargets {
 		s.fail("a record's header")
 	}
 	f.body = s.b

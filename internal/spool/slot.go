@@ -185,7 +185,7 @@ func parseSlot(b []byte) (kind byte, generation uint64, r slotReader, err error)
 		return 0, 0, r, fmt.Errorf("%w: slot", errCorrupt)
 	}
 	if v := binary.LittleEndian.Uint16(b[4:]); v > version {
-		return 0, 0, r, &newerError{version: v}
+		return 0, 0, r, &newerError{version: v, known: version}
 	}
 	return b[6], binary.LittleEndian.Uint64(b[8:]), slotReader{b[16 : slotSize-4]}, nil
 }

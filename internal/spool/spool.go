@@ -71,7 +71,7 @@ func newSpool(o Options) *Spool {
 	s := &Spool{o: o, fs: fileOps{hook: o.hook}, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	s.clock.now, s.clock.ran, s.clock.counted = o.now, o.ran, o.ran()
 	start := edge{seq: 1}
-	s.log = log{o: &s.o, fs: &s.fs, reg: o.Series, end: start, durable: start, visible: start, progress: make(chan struct{})}
+	s.log = log{o: &s.o, fs: &s.fs, reg: o.Series, durable: start, visible: start, progress: make(chan struct{})}
 	s.writer = writer{log: &s.log, fs: &s.fs}
 	return s
 }
@@ -109,6 +109,9 @@ func Open(dir string, o Options) (*Spool, error) {
 func (s *Spool) Append(ctx context.Context, sc *series.Scrape) (series.Position, error) {
 	if n := len(sc.Series); len(sc.Values) != n || len(sc.Starts) != 0 && len(sc.Starts) != n {
 		return series.Position{}, fmt.Errorf("append a scrape: %d series, %d values, %d start timestamps", n, len(sc.Values), len(sc.Starts))
+	}
+	if sc.Target >= MaxTargets {
+		return series.Position{}, fmt.Errorf("append a scrape: target %d, the numbers end at %d", sc.Target, MaxTargets-1)
 	}
 	e, err := s.log.push(sc)
 	if err != nil {

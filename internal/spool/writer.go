@@ -164,6 +164,9 @@ type writer struct {
 	// next is where the open segment goes on: with another scrape it ends.
 	next edge
 	buf  []byte
+	// several: a target other than the engine's was seen. Earlier releases can read what
+	// is written before that.
+	several bool
 }
 
 // limit is the size at which a segment ends.
@@ -178,8 +181,9 @@ func (w *writer) limit() int64 {
 // new segment with the next call.
 func (w *writer) write(batch []*entry) error {
 	for _, e := range batch {
-		if w.seg != nil && (w.at() >= w.limit() || len(w.enc.dict) >= maxSeries || e.setBack ||
-			e.Time-w.seg.time >= segmentAge.Milliseconds() || e.seq != w.next.seq) {
+		w.several = w.several || e.Target != 0
+		if w.seg != nil && (w.at() >= w.limit() || w.enc.defined() >= maxSeries || e.setBack ||
+			e.Time-w.seg.time >= segmentAge.Milliseconds() || e.seq != w.next.seq || e.Target != 0 && !w.seg.several) {
 			if err := w.flush(); err != nil {
 				return err
 			}
@@ -203,7 +207,7 @@ func (w *writer) at() int64 { return w.seg.size + int64(len(w.buf)) }
 
 // begin prepares a segment that begins with that scrape.
 func (w *writer) begin(e *entry) {
-	h := header{setBack: e.setBack, gap: series.Unreadable, first: e.seq, cum: e.cum, time: e.Time}
+	h := header{setBack: e.setBack, several: w.several, gap: series.Unreadable, first: e.seq, cum: e.cum, time: e.Time}
 	if e.lostFrom < e.cum {
 		h.gap = series.RingFull
 	}
