@@ -19,20 +19,27 @@ type specimen struct {
 	scrapes []*series.Scrape
 	// offsets are where the records begin, and the end of the last one.
 	offsets []int64
-	fulls   []bool
-	path    string
-	bytes   []byte
+	// flags are those of the records.
+	flags []byte
+	path  string
+	bytes []byte
 }
 
-// makeSpecimen writes n scrapes of two series.
-func makeSpecimen(t testing.TB, n int) *specimen {
+// makeSpecimen writes n scrapes of two series; with several, of three targets with two
+// series each, of which one is scraped more often than the others.
+func makeSpecimen(t testing.TB, n int, several bool) *specimen {
 	t.Helper()
 	p := &specimen{dir: memoryDir(t)}
 	s := mustOpen(t, p.dir, Options{})
 	mustClaim(t, s, "a")
-	g := newTarget(2)
-	for range n {
+	g := newTarget(6)
+	for i := range n {
 		sc := g.next()
+		k := map[int]uint8{0: 1, 5: 2}[i%8]
+		if !several {
+			k = 0
+		}
+		sc.Target, sc.Series, sc.Values = k, sc.Series[2*k:2*k+2], sc.Values[2*k:2*k+2]
 		p.scrapes = append(p.scrapes, sc)
 		mustAppend(t, s, sc)
 	}
@@ -58,29 +65,40 @@ func makeSpecimen(t testing.TB, n int) *specimen {
 			t.Fatalf("the specimen is damaged: %d bytes, %v", damage, err)
 		}
 		p.offsets = append(p.offsets, r.offset)
-		p.fulls = append(p.fulls, r.flags&recFull != 0)
+		p.flags = append(p.flags, r.flags)
 	}
 	p.offsets = append(p.offsets, int64(len(p.bytes)))
 	return p
 }
 
-// lostTo is the table of what damage within the record with that index costs: the
-// scrapes [k, next) up to the next full record, all of them if the definitions go.
-func (p *specimen) lostTo(k int) int {
-	if k == 0 {
-		return len(p.scrapes)
-	}
-	for next := k + 1; next < len(p.fulls); next++ {
-		if p.fulls[next] {
-			return next
+// lost is the table of what damage within the record with that index costs: itself, and
+// of each target what follows up to its next record in full; all of a target if its
+// definitions go.
+func (p *specimen) lost(k int) []bool {
+	out := make([]bool, len(p.scrapes))
+	good := map[uint8]bool{}
+	for i := k; i < len(out); i++ {
+		of := p.scrapes[i].Target
+		if i > k && p.flags[i]&recFull != 0 && (p.flags[k]&recDefs == 0 || of != p.scrapes[k].Target) {
+			good[of] = true
 		}
+		out[i] = !good[of]
 	}
-	return len(p.fulls)
+	return out
 }
 
-// check opens the spool with those bytes as its segment, expects exactly the
-// scrapes [from, to) to be missing, and that it goes on.
-func (p *specimen) check(t *testing.T, bytes []byte, from, to int) {
+// from is all from that scrape on.
+func (p *specimen) from(k int) []bool {
+	out := make([]bool, len(p.scrapes))
+	for i := k; i < len(out); i++ {
+		out[i] = true
+	}
+	return out
+}
+
+// check opens the spool with those bytes as its segment, expects exactly those
+// scrapes to be missing, and that it goes on.
+func (p *specimen) check(t *testing.T, bytes []byte, missing []bool) {
 	t.Helper()
 	dir := filepath.Join(memoryDir(t), "spool")
 	if err := os.CopyFS(dir, os.DirFS(p.dir)); err != nil {
@@ -101,12 +119,19 @@ func (p *specimen) check(t *testing.T, bytes []byte, from, to int) {
 	for _, sc := range more {
 		mustAppend(t, s, sc)
 	}
-	whole := slices.Concat(p.scrapes[:from], p.scrapes[to:], more)
+	whole, gone := more, uint64(0)
+	for i, sc := range p.scrapes {
+		if missing[i] {
+			gone += uint64(sc.Len())
+		} else {
+			whole = append(whole, sc)
+		}
+	}
 	same(t, drain(t, c, Limits{}), want(whole...))
 	balanced(t, c)
 	tally := c.Tally()
-	if got, want := tally.Lost[series.Unreadable], uint64(2*(to-from)); got != want || tally.Sum()-tally.Delivered != want {
-		t.Errorf("lost %v, want %d unreadable", losses(tally), want)
+	if got := tally.Lost[series.Unreadable]; got != gone || tally.Sum()-tally.Delivered != gone {
+		t.Errorf("lost %v, want %d unreadable", losses(tally), gone)
 	}
 	if t.Failed() {
 		t.FailNow()
@@ -114,32 +139,43 @@ func (p *specimen) check(t *testing.T, bytes []byte, from, to int) {
 }
 
 func TestTruncatedAtEveryByte(t *testing.T) {
-	p := makeSpecimen(t, 8)
-	for n := range p.bytes {
-		kept := 0
-		for kept < len(p.scrapes) && p.offsets[kept+1] <= int64(n) {
-			kept++
-		}
-		// The cursor file knows what was appended, so that a tail that was synced
-		// and is gone counts.
-		p.check(t, p.bytes[:n], kept, len(p.scrapes))
+	for name, several := range map[string]bool{"one target": false, "several": true} {
+		t.Run(name, func(t *testing.T) {
+			p := makeSpecimen(t, 8, several)
+			for n := range p.bytes {
+				kept := 0
+				for kept < len(p.scrapes) && p.offsets[kept+1] <= int64(n) {
+					kept++
+				}
+				// The cursor file knows what was appended, so that a tail that was synced
+				// and is gone counts.
+				p.check(t, p.bytes[:n], p.from(kept))
+			}
+		})
 	}
 }
 
 func TestEveryByteFlipped(t *testing.T) {
-	p := makeSpecimen(t, fullEvery+4)
-	for n := range p.bytes {
-		b := slices.Clone(p.bytes)
-		b[n] ^= 1 << (n % 8)
-		if n < headerSize {
-			// The header: name and records say the same again.
-			p.check(t, b, 0, 0)
-			continue
-		}
-		k := 0
-		for p.offsets[k+1] <= int64(n) {
-			k++
-		}
-		p.check(t, b, k, p.lostTo(k))
+	for name, several := range map[string]bool{"one target": false, "several": true} {
+		t.Run(name, func(t *testing.T) {
+			p := makeSpecimen(t, fullEvery+4, several)
+			if several {
+				p = makeSpecimen(t, fullEvery/3*4+12, several)
+			}
+			for n := range p.bytes {
+				b := slices.Clone(p.bytes)
+				b[n] ^= 1 << (n % 8)
+				if n < headerSize {
+					// The header: name and records say the same again.
+					p.check(t, b, p.from(len(p.scrapes)))
+					continue
+				}
+				k := 0
+				for p.offsets[k+1] <= int64(n) {
+					k++
+				}
+				p.check(t, b, p.lost(k))
+			}
+		})
 	}
 }

@@ -25,6 +25,9 @@ func FuzzRecord(f *testing.F) {
 		reg := series.NewRegistry()
 		for _, fl := range []byte{flags | recFull | recOrder, flags} {
 			fr := frame{flags: fl, n: int(n), body: body}
+			if fl&recTarget != 0 {
+				fr.target = MaxTargets - 1
+			}
 			ok, err := d.decode(&fr, reg)
 			if !ok {
 				continue
@@ -88,7 +91,7 @@ type corpusRecord struct {
 
 // corpusRecords are the unpacked bodies of a small spool.
 func corpusRecords(t testing.TB) (out []corpusRecord) {
-	p := makeSpecimen(t, 3)
+	p := makeSpecimen(t, 3, false)
 	for i := range p.scrapes {
 		fr, err := parseFrame(1, p.offsets[i], p.bytes[p.offsets[i]:p.offsets[i+1]])
 		if err != nil {
@@ -107,12 +110,13 @@ func corpusRecords(t testing.TB) (out []corpusRecord) {
 // cursors: it opens, goes on, and its books balance. resum repairs checksums, so
 // that the fuzzer gets behind them; then it opens and goes on.
 func FuzzRecovery(f *testing.F) {
-	p := makeSpecimen(f, 4)
+	p, q := makeSpecimen(f, 4, false), makeSpecimen(f, 20, true)
 	cursors, err := os.ReadFile(filepath.Join(p.dir, dirName(0), cursorsName))
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(p.bytes, cursors, false)
+	f.Add(q.bytes, cursors, true)
 	f.Add(p.bytes[:len(p.bytes)-5], cursors[:700], false)
 	f.Add(p.bytes[:headerSize+3], []byte{}, true)
 	f.Add([]byte{}, cursors, true)

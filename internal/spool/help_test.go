@@ -26,6 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type target struct {
 	series []*series.Series
 	time   int64
+	number uint8
 }
 
 func newTarget(n int) *target {
@@ -82,7 +83,7 @@ func (g *target) next() *series.Scrape {
 }
 
 func (g *target) at(time int64) *series.Scrape {
-	sc := &series.Scrape{Time: time}
+	sc := &series.Scrape{Target: g.number, Time: time}
 	for i, s := range g.series {
 		sc.Series = append(sc.Series, s)
 		sc.Values = append(sc.Values, valueOf(i, time))

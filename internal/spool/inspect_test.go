@@ -59,7 +59,7 @@ func TestInspectBesideTheOwner(t *testing.T) {
 }
 
 func TestInspectDamage(t *testing.T) {
-	p := makeSpecimen(t, 2*fullEvery+10)
+	p := makeSpecimen(t, 2*fullEvery+10, false)
 	b := p.bytes
 	b[p.offsets[20]+9] ^= 0xff
 	b[p.offsets[fullEvery+5]+9] ^= 0xff
@@ -90,7 +90,7 @@ func TestInspectDamage(t *testing.T) {
 }
 
 func TestInspectChangesNothing(t *testing.T) {
-	p := makeSpecimen(t, 5)
+	p := makeSpecimen(t, 5, false)
 	torn := p.bytes[:len(p.bytes)-3]
 	if err := os.WriteFile(p.path, torn, 0o600); err != nil {
 		t.Fatal(err)

@@ -27,7 +27,13 @@ func TestAppender(t *testing.T) {
 	cs := mustClaim(t, s, "live", "dead")
 	for n := uint64(0); ; n++ {
 		seq := s.log.readable().seq
-		sc := newTarget(4).at(1_800_000_000_000 + int64(seq)*15_000)
+		// Three targets in turn, of which the third stamps what it has long before.
+		k := seq % 3
+		sc := newTarget(12).at(1_800_000_000_000 + int64(seq)*15_000)
+		sc.Target, sc.Series, sc.Values = uint8(k), sc.Series[4*k:4*k+4], sc.Values[:4]
+		if k == 2 {
+			sc.Time -= 40_000
+		}
 		if n == 0 && seq > 1 {
 			sc.Time += 5 // another run of the process: not on the grid
 		}

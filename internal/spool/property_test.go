@@ -28,6 +28,12 @@ type machine struct {
 	s      *Spool
 	series []*series.Series
 	time   int64
+	// several: scrapes are those of three targets, of which each has a third of the series
+	// and stamps them as much too early as late says; numbers are what they go by, others
+	// after each restart.
+	several bool
+	late    []int64
+	numbers []uint8
 	// sizes[k] is the number of samples of scrape k+1.
 	sizes   []int
 	eps     []Endpoint
@@ -70,9 +76,11 @@ func TestAnyOrderOfEvents(t *testing.T) {
 		}
 		defer os.RemoveAll(dir)
 		m := &machine{dir: dir, time: 1_800_000_000_000, model: map[*Cursor]*expected{}}
-		for i := range 40 {
+		for i := range 3 * ownSeries {
 			m.series = append(m.series, testSeries(i))
 		}
+		m.several = rapid.Bool().Draw(t, "several")
+		m.late, m.numbers = []int64{0, 500, 7_000}, []uint8{0, 1, 2}
 		if m.lossy = rapid.Bool().Draw(t, "lossy"); m.lossy {
 			m.o.MaxBytes = int64(rapid.IntRange(9_000, 30_000).Draw(t, "cap"))
 			if rapid.Bool().Draw(t, "aged") {
@@ -115,6 +123,9 @@ func TestAnyOrderOfEvents(t *testing.T) {
 		m.check(t)
 	})
 }
+
+// ownSeries are those of each target.
+const ownSeries = 40
 
 func shm() string {
 	if i, err := os.Stat("/dev/shm"); err == nil && i.IsDir() {
@@ -169,22 +180,30 @@ func (m *machine) append(t *rapid.T, n int) {
 		case 2:
 			step = 0
 		}
+		k := 0
+		if m.several {
+			k = rapid.IntRange(0, 2).Draw(t, "target")
+			if step == 15_000 {
+				step = rapid.SampledFrom([]int64{1, 500, 15_000}).Draw(t, "apart")
+			}
+		}
 		m.time += step
 		if step < 0 {
 			m.clocks.off(time.Duration(step) * time.Millisecond)
 		}
 		m.clocks.pass(time.Duration(max(step, 0)) * time.Millisecond)
-		sc := &series.Scrape{Time: m.time}
+		sc := &series.Scrape{Target: m.numbers[k], Time: m.time - m.late[k]}
 		seq := len(m.sizes) + 1
 		first, count := rapid.IntRange(0, 3).Draw(t, "first"), rapid.IntRange(0, 30).Draw(t, "count")
 		for i := first; i < first+count; i++ {
 			if i%7 == 3 && seq%11 == 0 {
 				continue
 			}
-			sc.Series = append(sc.Series, m.series[i])
-			sc.Values = append(sc.Values, float64(seq*1000+i))
+			id := k*ownSeries + i
+			sc.Series = append(sc.Series, m.series[id])
+			sc.Values = append(sc.Values, float64(seq*1000+id))
 			if seq%3 == 0 {
-				sc.Starts = append(sc.Starts, m.time-int64(i))
+				sc.Starts = append(sc.Starts, sc.Time-int64(id))
 			}
 		}
 		if seq%5 == 0 {
@@ -358,6 +377,9 @@ func (m *machine) reopen(t *rapid.T, kill, power bool) {
 		before[m.eps[i].Name] = e
 	}
 	crashOrClose(t, m.s, kill)
+	if m.several {
+		m.numbers = rapid.Permutation([]uint8{0, 1, 2, MaxTargets - 1}).Draw(t, "numbers")[:3]
+	}
 	if power {
 		m.cutPower(t)
 	}
