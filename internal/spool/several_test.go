@@ -447,3 +447,39 @@ func TestGoldenOfSeveral(t *testing.T) {
 		t.Errorf("lost %v", losses(tally))
 	}
 }
+
+// TestDamagedMark: where the mark of the clock cannot be read, no request has the samples
+// of a target from both sides of it.
+func TestDamagedMark(t *testing.T) {
+	dir := memoryDir(t)
+	s := mustOpen(t, dir, Options{})
+	mustClaim(t, s, "a")
+	all := several(3)
+	var scs []*series.Scrape
+	for i := range 40 {
+		for _, g := range all[1:] {
+			if i == 20 {
+				g.time -= 120_000
+			}
+			scs = append(scs, g.next())
+			mustAppend(t, s, scs[len(scs)-1])
+		}
+	}
+	closeSpool(t, s)
+	names := segments(t, dir)
+	if len(names) != 2 {
+		t.Fatalf("%d segments", len(names))
+	}
+	b, err := os.ReadFile(names[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[0]++
+	if err := os.WriteFile(names[1], b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, dir, Options{})
+	c := mustClaim(t, s, "a")[0]
+	same(t, drain(t, c, Limits{}), want(scs...)) // and looks at the order of each batch
+	balanced(t, c)
+}
