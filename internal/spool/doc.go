@@ -48,6 +48,33 @@
 //
 // Ages are judged by a clock that may be wrong: see clock.go.
 //
+// # Targets
+//
+// The log has one order, that in which scrapes came, and one sequence of numbers and
+// counts; whose scrape it is matters in three places. Time grows strictly from one scrape
+// of a target to its next, while those of others may be stamped earlier or later: a scrape
+// is stamped at its beginning and comes at its end. A record is written against the
+// target's record before. And the tail of the ring is counted for each.
+//
+// A target is a number that the caller gives, 0 the engine's. It is good for one process:
+// a start begins a new segment, in each segment a target has its own definitions, and who
+// it was the labels say. So a target may be renamed, removed, or get another's number over
+// a restart, and nothing on disk needs to know. Nobody but the merge compares numbers over
+// segments: it ends a batch in front of a scrape that is not later than the one before of
+// that number, which is a request more where the number became another target's.
+//
+// Append need not be told that the clock was set back. Whoever decides that scrapes go on
+// with the new time, one watcher for all targets, appends one that is not later than the
+// one before of its target, and that is the mark: a new segment, which no batch reaches
+// across. From there on nothing is known of the times before, so that the other targets'
+// scrapes, set back as well, make no further marks. A target that is scraped so rarely
+// that its time grew all the same needs none. What is known of times at a start, when
+// nobody knows which target had which number, is the latest of the newest segment, for all.
+//
+// The series of two targets differ, in job and instance. One that moves from one to the
+// other, as own metrics may, is defined anew with it; that its time grows is the caller's
+// to see to.
+//
 // # The order of system calls
 //
 // One goroutine makes every call that changes a file, and each Read has one, so that
@@ -96,9 +123,9 @@
 // others only the headers are, so that the time a start takes does not depend on
 // the backlog. A new segment is begun with the next scrape.
 //
-// Elsewhere a damaged record costs itself and those behind it up to the next one
-// in full, at most 59; the one that defines the series, which is a segment's first,
-// costs the segment, at most an hour. A damaged header costs nothing. A reader
+// Elsewhere a damaged record costs itself and, since nobody knows whose it was, of each
+// target those behind it up to the next one in full, at most 59; the one that defines the
+// series, which is a target's first in a segment, costs that target's, at most an hour. A damaged header costs nothing. A reader
 // finds out when it comes there: it looks byte by byte for the next record whose
 // checksum holds, logs path and offset, and says exactly how many samples are
 // missing, because each record has the count of all samples before it. A damaged
@@ -115,6 +142,12 @@
 // A directory of a later version is left alone; if spool-v1 itself holds a file
 // that says it is of a later version, spool-v1-1 is used instead.
 //
+// Segments are of version 1 until a scrape of another target than 0 comes, and are then of
+// version 2 until the process ends. With the engine alone all bytes are those that the
+// first release wrote. A release that knows version 1 alone leaves a directory with segments
+// of version 2 as it is, cursors and all, and begins spool-v1-1; a later one goes on in
+// spool-v1 as if nothing had been, and leaves what waits in spool-v1-1.
+//
 //	lock                       held with flock
 //	cursors                    slots of 512 bytes
 //	NNNNNNNNNNNNNNNNNNNN.seg   segments; the name is the first sequence number
@@ -129,6 +162,7 @@
 //	 +--------+---+-----+---+------+--------+--------+-------+------+-----+
 //	 |DRWspool|ver|flags|gap| zero | first  |  cum   | time  | zero | crc |
 //	 +--------+---+-----+---+------+--------+--------+-------+------+-----+
+//	 ver: 2 where records may be of other targets than 0, else 1
 //	 flags 1: the clock was set back before this segment; gap: why sequence
 //	 numbers are missing before it; first: sequence number of the first scrape;
 //	 cum: samples appended before it; time: of the first scrape, in ms
@@ -137,11 +171,13 @@
 //	 0     4    5       6
 //	 +-----+----+-------+-----------+-------------------------------------+
 //	 | crc | d7 | flags | uv length | uv seq-first, sv time, uv cum, uv n, |
-//	 |     |    |       |           | body                                |
+//	 |     |    |       |           | [target,] body                      |
 //	 +-----+----+-------+-----------+-------------------------------------+
 //	 crc: CRC-32C of first and offset, 8 bytes each, and of all behind crc, so
 //	 that a record is good in its own place only
-//	 flags: 1 full, 2 definitions, 4 order, 8 starts, 16 blob, 32 body in snappy
+//	 flags: 1 full, 2 definitions, 4 order, 8 starts, 16 blob, 32 body in snappy,
+//	 64 target, a byte, else it is 0. Ids, and what a record builds upon, are those
+//	 of the target in the segment
 //
 //	body := [definitions] [uv number of histograms] [order] values [starts] [blob]
 //	definitions := uv first id, uv count, (uv labels, (name, value)..., metadata)...
@@ -166,7 +202,8 @@
 // Measured on the recorded 60 scrapes of a real engine, 15 s apart, 411 series
 // (BenchmarkAppend, BenchmarkRead): 0.28 B a sample on disk, all included. A record
 // is about 75 bytes, 19 of them its envelope; the definitions are 7 KB a segment, a
-// quarter of an hour's segment.
+// quarter of an hour's segment. Three targets with 411, 700 and 3,000 series take 1.4 %
+// more together than each alone (TestDiskOfThreeTargets).
 //
 // Values go through tokens, not through a general compressor alone: XORed columns
 // of 8 bytes a sample take 0.55 B in snappy and 0.23 in zstd; tokens take 0.19 as

@@ -29,7 +29,8 @@ const (
 // concerns both is here and in room.go: a scrape is appended, a place in the log is
 // given up, a cursor is claimed. Where both locks are held, the table's was taken first.
 //
-// Append is for one goroutine; each Cursor is for one other.
+// Append is for any goroutine, the scrapes of a target in the order of their times; each
+// Cursor is for one.
 type Spool struct {
 	o     Options
 	fs    fileOps
@@ -105,7 +106,8 @@ func Open(dir string, o Options) (*Spool, error) {
 // Append stores a scrape and returns its position. When err is nil it is on disk
 // and synced; when err wraps ErrNotDurable it is in the memory ring, because the disk
 // refuses, or had not answered when its patience or ctx ended. The scrape is copied,
-// its series are held for as long as they are needed.
+// its series are held for as long as they are needed. One that is not later than the one
+// before of its target says that the clock was set back.
 func (s *Spool) Append(ctx context.Context, sc *series.Scrape) (series.Position, error) {
 	if n := len(sc.Series); len(sc.Values) != n || len(sc.Starts) != 0 && len(sc.Starts) != n {
 		return series.Position{}, fmt.Errorf("append a scrape: %d series, %d values, %d start timestamps", n, len(sc.Values), len(sc.Starts))
