@@ -213,10 +213,11 @@ func ok(g *got) reply {
 // queue is a spool with one cursor, and what was put into it.
 type queue struct {
 	*spool.Spool
-	c      *spool.Cursor
-	series []*series.Series
-	served []point
-	time   int64
+	c       *spool.Cursor
+	numbers *series.Registry
+	series  []*series.Series
+	served  []point
+	time    int64
 }
 
 func newQueue(t testing.TB, nseries int) *queue {
@@ -228,7 +229,7 @@ func newQueue(t testing.TB, nseries int) *queue {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := &queue{Spool: sp, c: cs[0], time: time.Now().Add(-24 * time.Hour).UnixMilli()}
+	q := &queue{Spool: sp, c: cs[0], numbers: numbers, time: time.Now().Add(-24 * time.Hour).UnixMilli()}
 	for i := range nseries {
 		q.series = append(q.series, numbers.Number(&series.Series{
 			Labels: labels.FromStrings("__name__", fmt.Sprintf("metric_%03d", i/4), "job", "docker", "instance", "host", "le", strconv.Itoa(i%4)),
