@@ -56,6 +56,8 @@ type traits struct {
 	Burst      int  // larger requests are never taken, 0 for no such limit
 	Length     int  // scrapes
 	Most       int  // samples in a request
+	Targets    int  // whose scrapes come in turn, at intervals of their own
+	Steps      bool // the clock is set back now and then
 }
 
 // sample is what became of a sample of the model.
@@ -65,6 +67,9 @@ type sample struct {
 
 type modelScrape struct {
 	damaged bool
+	target  int
+	time    int    // for its target, the order of the samples
+	epoch   int    // how often the clock was set back so far
 	count   uint64 // samples before it
 	samples []sample
 }
@@ -87,9 +92,9 @@ type sim struct {
 	req       *request
 	mood      mood
 	until     time.Time
-	newest    []int // by ordinal, the number of the newest scrape that is stored
-	lost      bool  // an answer was, in front of the barrier
-	successor bool  // the scrape behind a suspect was sent
+	newest    [3][]int // of each target, by ordinal, the time of the newest scrape that is stored
+	lost      bool     // an answer was, in front of the barrier
+	successor bool     // the scrape behind a suspect was sent
 	attempts  int
 }
 
@@ -112,12 +117,16 @@ const (
 func newModel(t *testing.T, seed uint64) *sim {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	some := func(n int) bool { return rnd.IntN(n) == 0 }
-	m := &sim{t: t, rnd: rnd, now: time.Unix(1_790_000_000, 0), newest: make([]int, 400)}
+	m := &sim{t: t, rnd: rnd, now: time.Unix(1_790_000_000, 0)}
 	m.began = m.now
 	m.traits = traits{
 		Protocol: []Protocol{Auto, V1, V1, V2}[rnd.IntN(4)], Hold: some(2), Speaks1: some(3), Silent: some(4),
 		Bad: some(3), Poison: some(3), Gateway: some(2), Damage: some(4), Relabelled: some(4), Picky: some(6),
 		Length: 1 + rnd.IntN(1000), Most: []int{60, 400, 2000, 5000}[rnd.IntN(4)],
+		Targets: 1 + 2*rnd.IntN(2), Steps: some(4),
+	}
+	for i := range m.newest {
+		m.newest[i] = make([]int, 400)
 	}
 	if some(4) {
 		m.traits.Burst = minPiece + rnd.IntN(1000)
@@ -129,17 +138,31 @@ func newModel(t *testing.T, seed uint64) *sim {
 		Protocol: m.traits.Protocol, HoldOnAuthError: m.traits.Hold, MaxSamples: m.traits.Most, MaxBytes: 1 << 20,
 		MinBackoff: 500 * time.Millisecond, MaxBackoff: time.Minute,
 	}
-	width := []int{1, 10, 64, 65, 130, 400}[rnd.IntN(6)]
+	var widths [3]int
+	for i := range widths {
+		widths[i] = []int{1, 10, 64, 65, 130, 400}[rnd.IntN(6)]
+	}
+	clock, epoch := 0, 0
 	first := rnd.IntN(m.traits.Length)
 	for k := range m.traits.Length {
-		s := modelScrape{count: m.appended, damaged: m.traits.Damage && some(15), samples: make([]sample, width-rnd.IntN(width)/8)}
+		s := modelScrape{count: m.appended, damaged: m.traits.Damage && some(15)}
+		if m.traits.Targets > 1 {
+			s.target = []int{0, 1, 0, 0, 2, 1}[k%6]
+		}
+		if clock += 10; m.traits.Steps && some(100) {
+			clock -= 10*rnd.IntN(100) + 13 // no time comes twice
+			epoch++
+		}
+		s.time, s.epoch = clock, epoch
+		width := widths[s.target]
+		s.samples = make([]sample, width-rnd.IntN(width)/8)
 		bad, poison := m.traits.Bad && some(8), m.traits.Poison && (k == first || k == first+200) && k+1 < m.traits.Length
 		whole := some(3) // of it
 		for i := range s.samples {
 			s.samples[i] = sample{bad: bad && (whole || some(20)), poison: poison && (whole || i == len(s.samples)/3), relabelled: m.traits.Relabelled && (some(10) || len(s.samples)%7 == 0)}
 		}
 		if k+1 == m.traits.Length { // with it a suspect can be told from an outage
-			s = modelScrape{count: m.appended, samples: make([]sample, len(s.samples))}
+			s = modelScrape{count: m.appended, target: s.target, time: s.time, epoch: s.epoch, samples: make([]sample, len(s.samples))}
 		}
 		m.scrapes = append(m.scrapes, s)
 		m.appended += uint64(len(s.samples))
@@ -260,7 +283,7 @@ func (m *sim) book(to series.Position, t series.Tally, n spool.Note) {
 // read is what the spool's Read does, and what becomes a request of it.
 func (m *sim) read(from series.Position, lim spool.Limits, p Protocol) *request {
 	r := &request{proto: p, from: from, to: from}
-	taken := 0
+	taken, epoch := 0, 0
 	for k := int(from.Scrape); k <= m.visible(); k++ {
 		s := &m.scrapes[k-1]
 		if s.damaged {
@@ -268,6 +291,10 @@ func (m *sim) read(from series.Position, lim spool.Limits, p Protocol) *request 
 			r.to = m.after(series.Position{Scrape: uint64(k)}, 1)
 			continue
 		}
+		if r.scrapes > 0 && s.epoch != epoch {
+			break
+		}
+		epoch = s.epoch
 		if r.scrapes > 0 && (lim.Scrapes > 0 && r.scrapes >= lim.Scrapes || taken >= lim.Samples) {
 			break
 		}
@@ -481,8 +508,10 @@ func (m *sim) take(r *request) (a answer, refusable bool) {
 			return
 		}
 		crash = crash || s.poison
-		refusable = refusable || s.bad
-		if s.bad || k < m.newest[i] {
+		// What was set back is older than what is there, and refused for what it is.
+		old := m.scrapes[k-1].time < m.newest[m.scrapes[k-1].target][i]
+		refusable = refusable || s.bad || old && m.traits.Steps
+		if s.bad || old {
 			no++
 		}
 	})
@@ -494,10 +523,11 @@ func (m *sim) take(r *request) (a answer, refusable bool) {
 	}
 	if no == 0 || r.proto == V2 {
 		m.each(r.from, r.to, func(k, i int, s *sample) {
-			if m.scrapes[k-1].damaged || s.relabelled || s.bad || k < m.newest[i] {
+			newest := &m.newest[m.scrapes[k-1].target][i]
+			if m.scrapes[k-1].damaged || s.relabelled || s.bad || m.scrapes[k-1].time < *newest {
 				return
 			}
-			s.stored, m.newest[i] = true, k
+			s.stored, *newest = true, m.scrapes[k-1].time
 		})
 	}
 	a = answer{status: 204, written: written{r.proto == V2, r.samples - no}}
