@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,7 +31,7 @@ type drive struct {
 	binary string
 	dir    string
 	args   []string
-	width  int
+	load   load.Load
 	// receiver tells one URL from the next: what was learned of a receiver goes with it.
 	receiver int
 
@@ -47,7 +48,8 @@ var base = time.Now().Add(-8 * 24 * time.Hour).UnixMilli()
 func newDrive(t *testing.T, url string, width int, args ...string) *drive {
 	t.Helper()
 	d := &drive{
-		t: t, binary: program(t, driver), dir: filepath.Join(t.TempDir(), "data"), width: width, torn: map[int]bool{},
+		t: t, binary: program(t, driver), dir: filepath.Join(t.TempDir(), "data"), torn: map[int]bool{},
+		load: load.Load{Base: base, Width: width, Several: slices.Contains(args, "-several"), SetBack: slices.Contains(args, "-set-back")},
 	}
 	d.args = append([]string{"-dir", d.dir, "-url", url, "-base", strconv.FormatInt(base, 10), "-series", strconv.Itoa(width)}, args...)
 	if err := os.Mkdir(d.dir, 0o700); err != nil {
@@ -162,28 +164,30 @@ func (l *life) finish(limit time.Duration) {
 // content is what must have arrived: all that was appended, but the samples left
 // out. Of what may have been appended, whole scrapes count that got has.
 func (d *drive) content(got promtest.Content, without func(name string, at int64) bool) promtest.Content {
-	all := load.Series(d.width)
-	names := make([]string, len(all))
-	for i, s := range all {
-		names[i] = s.Labels.String()
-	}
+	var names [][]string
 	numbers := map[int]bool{}
-	for _, s := range got[names[0]] {
-		numbers[int(s.V)] = true
+	for k, all := range d.load.Series() {
+		names = append(names, nil)
+		for _, s := range all {
+			names[k] = append(names[k], s.Labels.String())
+		}
+		for _, s := range got[names[k][0]] {
+			numbers[int(s.V)] = true
+		}
 	}
 	want := promtest.Content{}
 	for n := 1; n <= d.begun; n++ {
 		if d.torn[n] && !numbers[n] {
 			continue
 		}
-		for i, name := range names {
-			at := load.At(base, n)
+		for i, name := range names[d.load.Target(n)] {
+			at := d.load.At(n)
 			if without == nil || !without(name, at) {
 				want[name] = append(want[name], promtest.Sample{T: at, V: load.Value(i, n)})
 			}
 		}
 	}
-	return want
+	return sorted(want)
 }
 
 // compare compares what the receiver holds with what was appended.

@@ -123,7 +123,7 @@ func TestRefusals(t *testing.T) {
 			}
 			defer proxy.Close()
 			scrapes := 500 * min(loops(), 20)
-			d := newDrive(t, proxy.URL()+"/api/v1/write", 40, "-protocol", tc.protocol, "-timeout", "300ms", "-pause", "1ms", "-most", "400")
+			d := newDrive(t, proxy.URL()+"/api/v1/write", 40, "-protocol", tc.protocol, "-timeout", "300ms", "-pause", "1ms", "-most", "400", "-several")
 			if tc.all {
 				// What the proxy answers must be no refusal: it does not name what it was.
 				d.args = append(d.args, "-hold")
@@ -188,12 +188,13 @@ func TestRefusals(t *testing.T) {
 // another value, and says that all is well.
 func TestBrokenSender(t *testing.T) {
 	const broken, scrapes = 33, 60
+	moment := load.Load{Base: base}.At(broken)
 	for _, protocol := range []string{"2.0", "1.0"} {
 		for name, alter := range map[string]func(s []promtest.Sample) []promtest.Sample{
 			"as it is": func(s []promtest.Sample) []promtest.Sample { return s },
 			"skips a scrape": func(s []promtest.Sample) (out []promtest.Sample) {
 				for _, x := range s {
-					if x.T != load.At(base, broken) {
+					if x.T != moment {
 						out = append(out, x)
 					}
 				}
@@ -201,7 +202,7 @@ func TestBrokenSender(t *testing.T) {
 			},
 			"swaps two": func(s []promtest.Sample) []promtest.Sample {
 				for i := 1; i < len(s); i++ {
-					if s[i].T == load.At(base, broken) {
+					if s[i].T == moment {
 						s[i-1].V, s[i].V = s[i].V, s[i-1].V
 					}
 				}
@@ -209,7 +210,7 @@ func TestBrokenSender(t *testing.T) {
 			},
 			"swaps two, times and all": func(s []promtest.Sample) []promtest.Sample {
 				for i := 1; i < len(s); i++ {
-					if s[i].T == load.At(base, broken) {
+					if s[i].T == moment {
 						s[i-1], s[i] = s[i], s[i-1]
 					}
 				}
@@ -218,7 +219,7 @@ func TestBrokenSender(t *testing.T) {
 			"repeats one with another value": func(s []promtest.Sample) (out []promtest.Sample) {
 				for _, x := range s {
 					out = append(out, x)
-					if x.T == load.At(base, broken) {
+					if x.T == moment {
 						out = append(out, promtest.Sample{T: x.T + 1, V: x.V + 1})
 					}
 				}
@@ -226,7 +227,7 @@ func TestBrokenSender(t *testing.T) {
 			},
 			"sends another value": func(s []promtest.Sample) []promtest.Sample {
 				for i := range s {
-					if s[i].T == load.At(base, broken) {
+					if s[i].T == moment {
 						s[i].V = -s[i].V
 					}
 				}

@@ -109,19 +109,24 @@ func (n nowhere) WriteHeader(int)             {}
 
 // TestStorm drives a spool and its sender through hours of scrapes, in compressed
 // time, with all that may befall a request short of a refusal, with restarts and
-// SIGKILL in between. The receiver, a Prometheus without an out-of-order window,
-// must hold exactly what was appended.
+// SIGKILL in between. The scrapes are those of three targets. The receiver, a Prometheus
+// without an out-of-order window, but where the clock is set back, must hold exactly what
+// was appended.
 func TestStorm(t *testing.T) {
 	rnd := random(t)
-	for i, protocol := range []string{"auto", "1.0", "auto behind a gateway", "1.0 behind a gateway"} {
+	for i, protocol := range []string{"auto", "1.0", "auto behind a gateway", "1.0 behind a gateway", "auto with a clock", "1.0 with a clock"} {
 		rnd := rand.New(rand.NewPCG(rnd.Uint64(), uint64(i)))
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
-			protocol, _, gateway := strings.Cut(protocol, " ")
+			protocol, gateway := strings.CutSuffix(protocol, " behind a gateway")
+			protocol, setBack := strings.CutSuffix(protocol, " with a clock")
 			scrapes, restarts := 1000*min(loops(), 20), 10*min(loops(), 20)
 			late, options := 0, promtest.Options{}
 			if gateway {
 				options.Middleware = behind(rand.New(rand.NewPCG(rnd.Uint64(), 1)), &late)
+			}
+			if setBack {
+				options.OutOfOrderWindow = 24 * time.Hour
 			}
 			prom, err := promtest.Start(options)
 			if err != nil {
@@ -135,7 +140,11 @@ func TestStorm(t *testing.T) {
 			defer proxy.Close()
 			s := &storm{rnd: rand.New(rand.NewPCG(rnd.Uint64(), 2)), past: map[string]int{}}
 			proxy.Decide(s.fault)
-			d := newDrive(t, proxy.URL()+"/api/v1/write", 40, "-protocol", protocol, "-hold", "-timeout", "300ms", "-pause", "1ms")
+			args := []string{"-protocol", protocol, "-hold", "-timeout", "300ms", "-pause", "1ms", "-several"}
+			if setBack {
+				args = append(args, "-set-back")
+			}
+			d := newDrive(t, proxy.URL()+"/api/v1/write", 40, args...)
 
 			for range restarts {
 				d.weather(proxy, rnd)

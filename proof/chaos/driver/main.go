@@ -46,6 +46,8 @@ func run() error {
 	pause := flag.Duration("pause", 0, "between two scrapes")
 	first := flag.Bool("first", false, "append all before anything is sent")
 	width := flag.Int("series", 40, "samples in each scrape")
+	several := flag.Bool("several", false, "scrapes of three targets")
+	setBack := flag.Bool("set-back", false, "a clock that is set back now and then")
 	most := flag.Int("most", 10000, "samples in a request")
 	timeout := flag.Duration("timeout", time.Second, "of a request")
 	backoff := flag.Duration("backoff", 20*time.Millisecond, "longest wait between two attempts")
@@ -91,13 +93,21 @@ func run() error {
 		out.Flush()
 	}
 	var sc series.Scrape
-	all := load.Series(*width)
-	for i := range all {
-		all[i] = numbers.Number(all[i])
+	scrapes := load.Load{Base: *base, Width: *width, Several: *several, SetBack: *setBack}
+	all := scrapes.Series()
+	for _, of := range all {
+		for i := range of {
+			of[i] = numbers.Number(of[i])
+		}
 	}
 	for n := *from; n <= *to && ctx.Err() == nil; n++ {
 		say("begin %d", n)
-		load.Fill(&sc, all, *base, n)
+		k := scrapes.Target(n)
+		scrapes.Fill(&sc, all[k], n)
+		if *several {
+			// Each life has other numbers for them.
+			sc.Target = uint8((k + *from) % spool.MaxTargets)
+		}
 		if _, err := s.Append(context.Background(), &sc); err != nil {
 			return fmt.Errorf("append %d: %w", n, err)
 		}

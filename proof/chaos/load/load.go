@@ -22,8 +22,52 @@ const Sequence = "load_sequence"
 // Step is the time between two scrapes.
 const Step = 15 * time.Second
 
-// Series returns n series, Sequence among them.
-func Series(n int) []*series.Series {
+// Load is a queue's worth of scrapes with numbers from 1 on.
+type Load struct {
+	// Base is the time of number 0, in milliseconds.
+	Base int64
+	// Width is the number of series of each target.
+	Width int
+	// Several: scrapes are those of three targets at different intervals, each of which
+	// come some time later than they are stamped.
+	Several bool
+	// SetBack: the clock is set back now and then.
+	SetBack bool
+}
+
+// turns are whose scrapes come one after another, late by how much they do so.
+var (
+	turns = [...]int{0, 1, 0, 2, 0, 1, 0, 0}
+	late  = [...]time.Duration{0, 500 * time.Millisecond, 40 * time.Second}
+)
+
+// Target is whose the scrape with that number is.
+func (l Load) Target(number int) int {
+	if !l.Several {
+		return 0
+	}
+	return turns[number%len(turns)]
+}
+
+// At is the time of the scrape with that number.
+func (l Load) At(number int) int64 {
+	at := l.Base + int64(number)*Step.Milliseconds() - late[l.Target(number)].Milliseconds()
+	if l.SetBack {
+		// No time comes twice.
+		at -= int64(number/150) * 607_000
+	}
+	return at
+}
+
+// Series returns the series of each target, Sequence among them.
+func (l Load) Series() (all [len(late)][]*series.Series) {
+	for k := range all {
+		all[k] = of([]string{"docker", "node", "cadvisor"}[k], l.Width)
+	}
+	return all
+}
+
+func of(job string, n int) []*series.Series {
 	out := make([]*series.Series, n)
 	for i := range out {
 		name, kind := "load_value", model.MetricTypeGauge
@@ -31,7 +75,7 @@ func Series(n int) []*series.Series {
 			name, kind = Sequence, model.MetricTypeCounter
 		}
 		out[i] = &series.Series{
-			Labels: labels.FromStrings("__name__", name, "i", strconv.Itoa(i), "instance", "host", "job", "docker"),
+			Labels: labels.FromStrings("__name__", name, "i", strconv.Itoa(i), "instance", "host", "job", job),
 			Type:   kind, Help: "Made up.",
 		}
 	}
@@ -63,15 +107,11 @@ func Value(i, number int) float64 {
 	}
 }
 
-// Fill makes sc the scrape with that number, of all these series; number 0 has
-// the time base, in milliseconds.
-func Fill(sc *series.Scrape, all []*series.Series, base int64, number int) {
+// Fill makes sc the scrape with that number, of all the series of its target.
+func (l Load) Fill(sc *series.Scrape, all []*series.Series, number int) {
 	sc.Reset()
-	sc.Time = At(base, number)
+	sc.Time = l.At(number)
 	for i, s := range all {
 		sc.Series, sc.Values = append(sc.Series, s), append(sc.Values, Value(i, number))
 	}
 }
-
-// At is the time of the scrape with that number.
-func At(base int64, number int) int64 { return base + int64(number)*Step.Milliseconds() }
