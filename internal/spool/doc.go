@@ -95,9 +95,10 @@
 // having written them; so the segment is given up, and what it should have held is
 // written again, from memory, to a new one.
 //
-// Before scrapes are written, each open file is looked up by its name. One that has
-// none any more, or whose name is another file's, was deleted or moved away by somebody:
-// it is begun anew, the directory with it if need be (restore.go), and where the lock
+// Before scrapes are written the open segment is asked whether it has a name at all, and
+// with its second scrape that one, the cursors and the lock are looked up by theirs. A file
+// that has none any more, or whose name is another file's, was deleted or moved away by
+// somebody: it is begun anew, the directory with it if need be (restore.go), and where the lock
 // cannot be had again the disk counts as refusing. Between two scrapes nobody looks;
 // what was in the deleted files is lost whenever it is noticed.
 //

@@ -89,6 +89,12 @@ func (o *fileOps) named(f *os.File) bool {
 	return unix.Fstat(int(f.Fd()), &opened) != nil || opened.Ino == there.Ino && opened.Dev == there.Dev
 }
 
+// unlinked reports whether a file that is open has no name any more.
+func (o *fileOps) unlinked(f *os.File) bool {
+	var opened unix.Stat_t
+	return unix.Fstat(int(f.Fd()), &opened) == nil && opened.Nlink == 0
+}
+
 func (o *fileOps) readDir(path string) ([]os.DirEntry, error) {
 	if err := o.before(opDirRead, path); err != nil {
 		return nil, err

@@ -181,6 +181,13 @@ func (l *log) unwritten() []*entry {
 	return batch
 }
 
+// rest is what of a batch is not on disk.
+func (l *log) rest(batch []*entry) []*entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return batch[less(l.durable.seq, batch[0].seq):]
+}
+
 // done ends what unwritten has begun: err is why the batch, or part of it, is not on disk.
 func (l *log) done(batch []*entry, err error) {
 	l.mu.Lock()

@@ -14,9 +14,13 @@ import (
 // restore begins anew with those of the open files that are no longer there under their
 // names, since somebody has deleted the directory, or moved it away: what is written to
 // them would be lost with the process. What waited in them is; whoever reads up to there
-// counts it as unreadable.
+// counts it as unreadable. With each scrape the open segment is asked whether it has a name
+// at all, which costs next to nothing; names are looked up with the second of each segment.
 func (s *Spool) restore() error {
 	w, f := &s.writer, &s.table.file
+	if w.f != nil && !s.fs.unlinked(w.f) && w.next.seq != w.seg.first+1 {
+		return nil
+	}
 	segment := w.f != nil && !s.fs.named(w.f)
 	cursors, lock := !s.fs.named(f.f), !s.fs.named(s.lock)
 	if !segment && !cursors && !lock {

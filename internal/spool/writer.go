@@ -61,6 +61,11 @@ func (s *Spool) round() (closing bool) {
 		if werr == nil {
 			werr = s.writer.write(batch)
 		}
+		if errors.Is(werr, fs.ErrNotExist) { // a new segment's directory
+			if werr = s.restore(); werr == nil {
+				werr = s.writer.write(s.log.rest(batch))
+			}
+		}
 		s.log.done(batch, werr)
 		s.trim()
 		if werr == nil && (s.makeRoom() || closing) {
