@@ -50,7 +50,7 @@ type question struct {
 	pinned      bool // REMOTE_WRITE_PROTOCOL leaves no choice
 	v2Accepted  bool // 2.0 has succeeded on this URL
 	otherFailed bool // the other protocol was not understood for this request either
-	mergeable   bool // it holds more scrapes than the narrowing would send at once
+	mergeable   bool // it holds more scrapes than the narrowing would send at once, and no sample of it was written
 	divisible   bool // it holds more than one sample
 	exemplars   bool // it has some, and no sample of it was written
 	raw         int  // bytes before compression
@@ -85,14 +85,15 @@ func judge(q question, status int, written bool) verdict {
 			// Receivers say no to samples that they have stored for an exemplar that is
 			// older than another one.
 			return bare
+		case q.mergeable:
+			// Prometheus throws a whole 1.0 request away for one bad sample in it, others
+			// one of 2.0 as well.
+			return narrowed
 		case q.proto == V2 && written:
 			return counted
 		case q.proto == V2 && !q.v2Accepted && !q.pinned && !q.otherFailed:
 			// A receiver of 1.0 may fail to parse 2.0 and say no more than that.
 			return tryV1
-		case q.proto == V1 && q.mergeable:
-			// Prometheus throws a whole 1.0 request away for one bad sample in it.
-			return narrowed
 		default:
 			return refused
 		}

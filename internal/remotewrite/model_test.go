@@ -53,6 +53,7 @@ type traits struct {
 	Damage     bool // some scrapes cannot be read
 	Relabelled bool // some samples are dropped by relabelling
 	Picky      bool // what it stores is refused for its exemplars
+	Whole      bool // it stores all of a request or nothing, over 2.0 as well
 	Burst      int  // larger requests are never taken, 0 for no such limit
 	Length     int  // scrapes
 	Most       int  // samples in a request
@@ -121,7 +122,7 @@ func newModel(t *testing.T, seed uint64) *sim {
 	m.began = m.now
 	m.traits = traits{
 		Protocol: []Protocol{Auto, V1, V1, V2}[rnd.IntN(4)], Hold: some(2), Speaks1: some(3), Silent: some(4),
-		Bad: some(3), Poison: some(3), Gateway: some(2), Damage: some(4), Relabelled: some(4), Picky: some(6),
+		Bad: some(3), Poison: some(3), Gateway: some(2), Damage: some(4), Relabelled: some(4), Picky: some(6), Whole: some(3),
 		Length: 1 + rnd.IntN(1000), Most: []int{60, 400, 2000, 5000}[rnd.IntN(4)],
 		Targets: 1 + 2*rnd.IntN(2), Steps: some(4),
 	}
@@ -497,7 +498,8 @@ func (m *sim) answer(r *request) (a answer, refusable bool) {
 }
 
 // take is an honest receiver's answer. Over 1.0 it stores nothing of a request with
-// anything bad, or older than what it has, in it; over 2.0 it stores the rest.
+// anything bad, or older than what it has, in it; over 2.0 it stores the rest, or nothing
+// either.
 func (m *sim) take(r *request) (a answer, refusable bool) {
 	if r.proto == V2 && m.traits.Speaks1 {
 		return answer{status: []int{415, 204}[m.rnd.IntN(2)]}, false
@@ -521,7 +523,8 @@ func (m *sim) take(r *request) (a answer, refusable bool) {
 		}
 		return answer{status: 500}, false
 	}
-	if no == 0 || r.proto == V2 {
+	whole := r.proto == V1 || m.traits.Whole
+	if no == 0 || !whole {
 		m.each(r.from, r.to, func(k, i int, s *sample) {
 			newest := &m.newest[m.scrapes[k-1].target][i]
 			if m.scrapes[k-1].damaged || s.relabelled || s.bad || m.scrapes[k-1].time < *newest {
@@ -537,7 +540,7 @@ func (m *sim) take(r *request) (a answer, refusable bool) {
 			a.written = written{}
 		}
 	}
-	if r.exemplars > 0 {
+	if r.exemplars > 0 || no > 0 && whole {
 		a.written.samples = 0
 	}
 	return a, refusable

@@ -215,9 +215,7 @@ func (s state) refused(o *Options, e *event, loss series.Loss) (state, action) {
 	r := &e.request
 	t := r.dropped
 	t.Lost[loss] += uint64(r.samples)
-	if r.proto == V1 {
-		s.aside.row++
-	}
+	s.aside.row++
 	s.backoff = Backoff{}
 	wait := time.Duration(0)
 	if loss != series.RefusedAfterResend {

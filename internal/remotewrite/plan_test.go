@@ -105,16 +105,27 @@ func TestPlanCells(t *testing.T) {
 				check: func(s state) bool {
 					return s.turn == byChoice && s.protocol(planned(), noon) == V2 && s.note.Learned == learned{}
 				}},
-			row{name: "to a 2.0 accepted before", known: both, proto: V2, scrapes: 3, status: status, written: -1, verdict: refused, losses: no(12), wait: 5 * time.Second},
+			row{name: "to a single 2.0 scrape", known: both, proto: V2, scrapes: 1, status: status, written: -1, verdict: refused, losses: no(4), wait: 5 * time.Second,
+				check: func(s state) bool { return s.aside.row == 1 }},
 			row{name: "to a pinned 2.0", pin: V2, proto: V2, scrapes: 1, status: status, written: -1, verdict: refused, losses: no(4), wait: 5 * time.Second},
-			row{name: "to merged 1.0", known: only1, proto: V1, scrapes: 3, status: status, written: -1, verdict: narrowed, kept: true,
-				check: func(s state) bool { return s.aside == aside{until: at(4)} }},
-			row{name: "to merged 1.0 that was sent before", lost: true, known: only1, proto: V1, scrapes: 3, status: status, written: -1, verdict: narrowed, kept: true,
-				check: func(s state) bool { return s.aside == aside{until: at(4), row: -3} }},
 			row{name: "to a single 1.0 scrape", known: only1, proto: V1, scrapes: 1, status: status, written: -1, verdict: refused, losses: no(4), wait: 5 * time.Second,
 				check: func(s state) bool { return s.aside.row == 1 }},
 			row{name: "to a single 1.0 scrape that was sent before", lost: true, known: only1, proto: V1, scrapes: 1, status: status, written: -1, verdict: refused, losses: resent(4)},
 		)
+	}
+	for _, status := range []int{400, 409, 422} {
+		for _, c := range []struct {
+			name    string
+			known   learned
+			proto   Protocol
+			written int
+		}{{"to merged 1.0", only1, V1, -1}, {"to merged 2.0", both, V2, -1}, {"to merged 2.0 that counts nothing", both, V2, 0}} {
+			rows = append(rows,
+				row{name: c.name, known: c.known, proto: c.proto, scrapes: 3, status: status, written: c.written, verdict: narrowed, kept: true,
+					check: func(s state) bool { return s.aside == aside{until: at(4)} }},
+				row{name: c.name + " and was sent before", lost: true, known: c.known, proto: c.proto, scrapes: 3, status: status, written: c.written, verdict: narrowed, kept: true,
+					check: func(s state) bool { return s.aside == aside{until: at(4), row: -3} }})
+		}
 	}
 	for _, status := range []int{401, 402, 403, 404, 407, 300, 301, 302, 303, 304, 305, 307, 308, 399} {
 		rows = append(rows,

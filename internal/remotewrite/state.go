@@ -59,8 +59,8 @@ const (
 // bare: the request goes without its exemplars, so that an answer is about its samples.
 func (t turn) bare() bool { return t == once || t == doubted || t == stripped }
 
-// aside takes the scrapes of a refused merged 1.0 request one by one, so that a bad
-// one costs no other.
+// aside takes the scrapes of a merged request that was refused whole one by one, so
+// that a bad one costs no other.
 type aside struct {
 	until series.Position // end of what was refused
 	// row counts refusals in a row. Where some of the scrapes may be at the receiver it
@@ -150,7 +150,7 @@ func (s state) limits(o *Options, pos series.Position, p Protocol, density float
 		scrapes, samples := s.size.Limits()
 		lim.Scrapes, lim.Samples = tighten(lim.Scrapes, scrapes), tighten(lim.Samples, samples)
 	}
-	if p == V1 && from.Before(s.aside.until) {
+	if from.Before(s.aside.until) {
 		lim.Scrapes = tighten(lim.Scrapes, s.aside.size())
 		endAt(&lim, from, s.aside.until)
 	}
@@ -199,10 +199,11 @@ func (s state) mixed(r *request, before series.Position) bool {
 func (s state) question(o *Options, e *event) question {
 	r := &e.request
 	mergeable := r.scrapes > s.aside.size() || r.scrapes > 1 && s.mixed(r, e.before)
+	nothing := e.answer.written.samples == 0
 	return question{
 		proto: r.proto, pinned: o.Protocol != Auto, v2Accepted: s.proven(V2),
 		otherFailed: s.turn == once || s.turn == doubted || r.proto == V1 && s.turn == without2 || r.proto == V2 && s.turn == without1,
-		mergeable:   mergeable, divisible: r.samples > 1, raw: r.raw,
-		exemplars: r.exemplars > 0 && e.answer.written.samples == 0 && !s.suspect.probing(),
+		mergeable:   mergeable && nothing, divisible: r.samples > 1, raw: r.raw,
+		exemplars: r.exemplars > 0 && nothing && !s.suspect.probing(),
 	}
 }
