@@ -168,7 +168,7 @@ func checkHeader(name, value string) error {
 		return fmt.Errorf("%s is no header name", quote(name))
 	case key == "Authorization":
 		return errors.New("the header Authorization is made from user name and password or from the bearer token; set those")
-	case reserved || key == "Transfer-Encoding" || key == "Te" || key == "Trailer" || key == "Upgrade" || key == "Expect":
+	case reserved || key == "Transfer-Encoding" || key == "Te" || key == "Trailer" || key == "Upgrade" || key == "Expect" || key == "Retry-Attempt":
 		return fmt.Errorf("the header %s belongs to the protocol and cannot be set", key)
 	case !httpguts.ValidHeaderFieldValue(value):
 		return fmt.Errorf("the value of the header %s has control characters", key)

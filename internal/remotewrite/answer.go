@@ -53,6 +53,7 @@ type question struct {
 	mergeable   bool // it holds more scrapes than the narrowing would send at once, and no sample of it was written
 	divisible   bool // it holds more than one sample
 	exemplars   bool // it has some, and no sample of it was written
+	final429    bool // retry_on_http_429 is false
 	raw         int  // bytes before compression
 }
 
@@ -65,9 +66,10 @@ func judge(q question, status int, written bool) verdict {
 	case ok && (q.proto == V1 || written):
 		return delivered
 
-	case ok, status == 415:
+	case ok, status == 415, q.proto == V2 && (status == 405 || status == 406):
 		// A 2xx to 2.0 without a Written header comes from a receiver that read it
-		// as an empty 1.0 request. The samples are not there.
+		// as an empty 1.0 request. The samples are not there. Some say 405 or 406 to
+		// what they do not know.
 		if q.pinned || q.otherFailed {
 			return refused
 		}
@@ -105,6 +107,9 @@ func judge(q question, status int, written bool) verdict {
 		// Those that are followed never come here. Any other redirect is for an
 		// operator to resolve, by setting its target as the URL.
 		return refusing
+
+	case status == 429 && q.final429:
+		return refused
 
 	case status == 408, status == 421, status == 425, status == 429:
 		return again

@@ -67,7 +67,7 @@ func TestEveryStatus(t *testing.T) {
 		return status < 200 || status >= 500 || status == 408 || status == 421 || status == 425 || status == 429
 	}
 	auth := func(status int) bool {
-		return status >= 300 && status <= 399 || status == 401 || status == 402 || status == 403 || status == 404 || status == 407
+		return status >= 300 && status <= 399 || status == 401 || status == 402 || status == 403 || status == 404
 	}
 	statuses := []int{600, 700, 999}
 	for n := 100; n <= 599; n++ {
@@ -94,6 +94,8 @@ func TestEveryStatus(t *testing.T) {
 			switch {
 			case status/100 == 2:
 				want.Delivered = 4
+			case status == 407:
+				state, waits = StateRefusing, 4
 			case kept(status):
 				state, waits = StateBackingOff, 4
 			case auth(status):
@@ -145,6 +147,7 @@ func TestCells(t *testing.T) {
 		known   spool.Learned
 		scrapes int
 		hold    bool
+		drop429 bool
 		steps   []step
 		want    series.Tally
 		state   State
@@ -246,8 +249,10 @@ func TestCells(t *testing.T) {
 			steps: []step{{V2, 2, 403, "-"}, {V2, 1, 403, "-"}, {V2, 1, 403, "-"}, {V2, 1, 200, "4"}, {V2, 1, 200, "4"}}, want: delivered(8)},
 		{name: "402 in 1.0", pin: V1, known: spool.Learned{V1: true}, scrapes: 2,
 			steps: []step{{V1, 2, 402, "-"}, {V1, 1, 200, "-"}, {V1, 1, 200, "-"}}, want: delivered(8)},
-		{name: "407 in 1.0", pin: V1, known: spool.Learned{V1: true}, scrapes: 1,
-			steps: []step{{V1, 1, 407, "-"}}, want: refused(4), state: StateRefusing},
+		{name: "407 is a proxy's and costs nothing", pin: V1, known: spool.Learned{V1: true}, scrapes: 2,
+			steps: []step{{V1, 2, 407, "-"}, {V1, 1, 407, "-"}, {V1, 1, 407, "-"}, {V1, 1, 200, "-"}, {V1, 1, 200, "-"}}, want: delivered(8)},
+		{name: "429 that is not to be tried again", drop429: true, known: spool.Learned{V2: true}, scrapes: 3,
+			steps: []step{{V2, 3, 429, "-"}}, want: refused(12)},
 		{name: "refusing survives a 503", known: spool.Learned{V2: true}, scrapes: 3,
 			steps: []step{{V2, 3, 403, "-"}, {V2, 1, 503, "-"}, {V2, 1, 200, "4"}, {V2, 2, 200, "8"}}, want: delivered(12)},
 
@@ -266,7 +271,15 @@ func TestCells(t *testing.T) {
 		{name: "503 never does", scrapes: 1,
 			steps: []step{{V2, 1, 503, "-"}, {V2, 1, 503, "-"}, {V2, 1, 503, "-"}, {V2, 1, 503, "-"}, {V2, 1, 204, "4"}}, want: delivered(4), check: notFellBack},
 		{name: "other 4xx drops all of the request", known: spool.Learned{V2: true}, scrapes: 3,
-			steps: []step{{V2, 3, 405, "-"}}, want: refused(12)},
+			steps: []step{{V2, 3, 410, "-"}}, want: refused(12)},
+		{name: "405 to 2.0 is resent in 1.0", scrapes: 3,
+			steps: []step{{V2, 1, 405, "-"}, {V1, 1, 204, "-"}, {V1, 2, 204, "-"}}, want: delivered(12), check: fellBack},
+		{name: "406 to a proven 2.0 is resent in 1.0, alone", known: spool.Learned{V2: true}, scrapes: 3,
+			steps: []step{{V2, 3, 406, "-"}, {V1, 1, 204, "-"}, {V1, 2, 204, "-"}}, want: delivered(12), check: fellBack},
+		{name: "405 twice", scrapes: 1,
+			steps: []step{{V2, 1, 405, "-"}, {V1, 1, 405, "-"}}, want: refused(4), check: fellBack},
+		{name: "405, 2.0 pinned", pin: V2, known: spool.Learned{V2: true}, scrapes: 2,
+			steps: []step{{V2, 2, 405, "-"}}, want: refused(8)},
 		{name: "the choice of 1.0 is reconsidered after hours", known: spool.Learned{V1: true, FellBack: time.Now().Add(-7 * time.Hour).Unix()}, scrapes: 3,
 			steps: []step{{V2, 1, 204, "4"}, {V2, 2, 204, "8"}}, want: delivered(12), check: notFellBack},
 		{name: "and kept when 2.0 is still not understood", known: spool.Learned{V1: true, V2: true, FellBack: time.Now().Add(-7 * time.Hour).Unix()}, scrapes: 3,
@@ -287,7 +300,7 @@ func TestCells(t *testing.T) {
 			})
 			q := newQueue(t, 4)
 			o := fast(t, target)
-			o.Protocol, o.HoldOnAuthError = c.pin, c.hold
+			o.Protocol, o.HoldOnAuthError, o.DropOn429 = c.pin, c.hold, c.drop429
 			q.learn(t, c.known)
 			s := sender(t, o, q)
 			q.fill(t, c.scrapes)

@@ -105,6 +105,14 @@ func RetryAfter(h http.Header, now time.Time) time.Duration {
 	return min(max(at.Sub(now), 0), MaxRetryAfter)
 }
 
+// asked is how long the receiver wants to be left alone, stretched; 0 if it does not say.
+func (a *answer) asked(random func() float64) time.Duration {
+	if a.retry <= 0 || a.status != 429 && (a.status < 500 || a.status > 599) {
+		return 0
+	}
+	return Stretch(a.retry, random)
+}
+
 // Stretch lengthens a Retry-After at random by up to a fifth, so that all who got
 // the same one do not come back together.
 func Stretch(d time.Duration, random func() float64) time.Duration {

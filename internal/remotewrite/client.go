@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -34,7 +35,7 @@ type client struct {
 // those of the connection.
 var reserved = map[string]bool{
 	"Content-Encoding": true, "Content-Type": true, "Content-Length": true, "User-Agent": true,
-	"X-Prometheus-Remote-Write-Version": true, "Host": true, "Connection": true, "Transfer-Encoding": true,
+	"X-Prometheus-Remote-Write-Version": true, "Retry-Attempt": true, "Host": true, "Connection": true, "Transfer-Encoding": true,
 }
 
 func newClient(o *Options) *client {
@@ -116,8 +117,9 @@ type answer struct {
 // arrived.
 func (a *answer) lost() bool { return a.status == 0 && a.sent }
 
-// attempt sends one request and reads the answer, within the timeout.
-func (c *client) attempt(ctx context.Context, p Protocol, body []byte) (a answer) {
+// attempt sends one request and reads the answer, within the timeout. It is the
+// retry-th of what failed before.
+func (c *client) attempt(ctx context.Context, p Protocol, retry int, body []byte) (a answer) {
 	began := time.Now()
 	defer func() { a.took = time.Since(began) }()
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
@@ -138,11 +140,16 @@ func (c *client) attempt(ctx context.Context, p Protocol, body []byte) (a answer
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 	})
-	res, err := c.post(ctx, c.url, p, body)
+	header := c.headers[p]
+	if retry > 0 {
+		header = header.Clone()
+		header.Set("Retry-Attempt", strconv.Itoa(retry))
+	}
+	res, err := c.post(ctx, c.url, header, body)
 	if err == nil {
 		if target, ok := c.followable(res); ok {
 			finish(res)
-			res, err = c.post(ctx, target, p, body)
+			res, err = c.post(ctx, target, header, body)
 		}
 	}
 	if err != nil {
@@ -166,7 +173,7 @@ func (c *client) attempt(ctx context.Context, p Protocol, body []byte) (a answer
 	return a
 }
 
-func (c *client) post(ctx context.Context, u *url.URL, p Protocol, body []byte) (*http.Response, error) {
+func (c *client) post(ctx context.Context, u *url.URL, header http.Header, body []byte) (*http.Response, error) {
 	rt, err := c.roundTripper()
 	if err != nil {
 		return nil, err
@@ -175,7 +182,7 @@ func (c *client) post(ctx context.Context, u *url.URL, p Protocol, body []byte) 
 	if err != nil {
 		return nil, err
 	}
-	req.Header = c.headers[p]
+	req.Header = header
 	return rt.RoundTrip(req)
 }
 

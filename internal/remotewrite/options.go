@@ -71,8 +71,10 @@ type Options struct {
 	Headers map[string]string
 	// Timeout of one attempt, from the connection to the answer's header. 30 s.
 	Timeout time.Duration
-	// HoldOnAuthError keeps what is refused with 401, 402, 403, 404 or 407.
+	// HoldOnAuthError keeps what is refused with 401, 402, 403 or 404.
 	HoldOnAuthError bool
+	// DropOn429 gives up what is answered with 429.
+	DropOn429 bool
 	// MaxSamples and MaxBytes end a request; the bytes are those of the
 	// uncompressed request. 30,000 and 1 MiB.
 	MaxSamples, MaxBytes int

@@ -15,6 +15,10 @@ const firstPace = 5 * time.Second
 // is refused as too large below twice of it is dropped.
 const minLearnedSize = tooSmallToSplit / 2
 
+// renewAfter is the number of failures in a row after which the next attempt makes a
+// connection of its own: the receiver may have moved.
+const renewAfter = 5
+
 // event is what happened to a sender.
 type event struct {
 	kind eventKind
@@ -60,6 +64,7 @@ type action struct {
 	book     [2]booking    // in this order, one behind the other
 	repeat   bool          // the same request is sent again, else another one is built
 	wait     time.Duration // before the next attempt
+	renew    bool          // that one resolves the receiver's name and connects anew
 	show     State
 	stored   bool // the receiver has taken something of the request
 	fellBack bool // 1.0 is the choice now, and was not
@@ -77,7 +82,7 @@ func plan(o *Options, s state, e event, now time.Time, random func() float64) (s
 		return s.at(e.pos), action{show: s.shown()}
 	case local, nothing:
 		s.suspect = s.suspect.interrupted()
-		return s.backingOff(o, false, now, random)
+		return s.backingOff(o, &e.answer, now, random)
 	case vacant:
 		if s.suspect.probing() {
 			s.suspect = s.suspect.joined(booking{e.request.to, e.request.dropped})
@@ -116,7 +121,9 @@ func plan(o *Options, s state, e event, now time.Time, random func() float64) (s
 	case narrowed:
 		s = s.putAside(&e)
 	case refused:
-		return s.refused(o, &e, s.reason())
+		s, act := s.refused(o, &e, s.reason())
+		act.wait = max(act.wait, e.answer.asked(random))
+		return s, act
 	case refusing:
 		return s.turnedAway(o, &e)
 	}
@@ -224,20 +231,22 @@ func (s state) refused(o *Options, e *event, loss series.Loss) (state, action) {
 		}
 	}
 	s, act := s.booked(r.to, t)
-	act.wait, act.show = wait, StateOK
+	act.wait, act.renew, act.show = wait, wait > 0, StateOK
 	return s, act
 }
 
 // turnedAway acts on an endpoint that says no as a whole, or is not there. A merged
-// request is narrowed: to drop it would cost a backlog's worth of scrapes each time.
+// request is narrowed: to drop it would cost a backlog's worth of scrapes each time. 407
+// is a proxy's: the receiver has not seen the request. It may be an old address that
+// refuses, so that each attempt resolves the name anew.
 func (s state) turnedAway(o *Options, e *event) (state, action) {
 	s.refusing = true
 	act := action{repeat: e.request.scrapes == 1}
-	if e.request.scrapes == 1 && !o.HoldOnAuthError {
+	if e.request.scrapes == 1 && !o.HoldOnAuthError && e.answer.status != 407 {
 		s, act = s.refused(o, e, s.reason())
 	}
 	s.fails = 0
-	act.wait, act.show = o.MaxBackoff, StateRefusing
+	act.wait, act.renew, act.show = o.MaxBackoff, true, StateRefusing
 	return s, act
 }
 
@@ -256,10 +265,7 @@ func (s state) otherProtocol(e *event, now time.Time) (state, action) {
 // again acts on a failure that may pass.
 func (s state) again(o *Options, e *event, now time.Time, random func() float64) (state, action) {
 	r, a := &e.request, &e.answer
-	s, act := s.backingOff(o, a.status == 429, now, random)
-	if (a.status == 429 || a.status == 503) && a.retry > 0 {
-		act.wait = Stretch(a.retry, random)
-	}
+	s, act := s.backingOff(o, a, now, random)
 	switch {
 	case a.status == 0 && !a.sent:
 		// A connection that cannot be made is no matter of size.
@@ -271,6 +277,7 @@ func (s state) again(o *Options, e *event, now time.Time, random func() float64)
 			s.aside.row = -r.scrapes // a part of the pack may be stored by now
 		}
 		s.fails++
+		act.renew = s.fails%renewAfter == 0
 		if s.fails%NarrowAfter == 0 && s.doubtful(o, r, a) {
 			s.turn = doubted
 			break
@@ -291,10 +298,12 @@ func (s state) doubtful(o *Options, r *request, a *answer) bool {
 		a.status >= 500 && a.status <= 599 && a.status != 502 && a.status != 503 && a.status != 504
 }
 
-// backingOff waits before another request is built.
-func (s state) backingOff(o *Options, overloaded bool, now time.Time, random func() float64) (state, action) {
+// backingOff waits before another request is built, and at least as long as the answer
+// asks for.
+func (s state) backingOff(o *Options, a *answer, now time.Time, random func() float64) (state, action) {
 	act := action{show: StateBackingOff}
-	s.backoff, act.wait = s.backoff.Failed(o.delays(), now, overloaded, random)
+	s.backoff, act.wait = s.backoff.Failed(o.delays(), now, a.status == 429, random)
+	act.wait = max(act.wait, a.asked(random))
 	return s, act
 }
 
@@ -311,7 +320,7 @@ func (s state) probed(o *Options, e *event, now time.Time, random func() float64
 		s.suspect.since = time.Time{}
 	default:
 		s.suspect = s.suspect.acquitted(&e.request, status)
-		return s.backingOff(o, status == 429, now, random)
+		return s.backingOff(o, &e.answer, now, random)
 	}
 	act.book = [2]booking{given, act.book[0]}
 	return s, act
@@ -323,7 +332,7 @@ func (s state) ahead(o *Options, e *event, now time.Time, random func() float64)
 	switch {
 	case s.suspect.probing():
 		s.suspect = s.suspect.interrupted()
-		return s.backingOff(o, false, now, random)
+		return s.backingOff(o, &e.answer, now, random)
 	case !series.ClockSet(now):
 		return s, action{wait: maxSleep, show: StateClock}
 	}

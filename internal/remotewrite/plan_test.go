@@ -30,6 +30,9 @@ func TestPlanCells(t *testing.T) {
 		name    string
 		pin     Protocol
 		hold    bool
+		drop429 bool
+		backoff Backoff
+		fails   int
 		known   learned
 		turn    turn
 		lost    bool // an answer in front of the barrier was
@@ -47,6 +50,7 @@ func TestPlanCells(t *testing.T) {
 		kept    bool          // nothing is booked
 		repeat  bool          // the same request goes out again
 		wait    time.Duration // at most, and at least half of it
+		renew   bool          // with a new connection; it is so after each paced refusal
 		show    State
 		check   func(state) bool
 	}
@@ -85,7 +89,34 @@ func TestPlanCells(t *testing.T) {
 		{name: "429 to what was sent before", lost: true, known: both, proto: V2, scrapes: 3, status: 429, written: -1, verdict: again, kept: true, repeat: true, wait: time.Second, show: StateBackingOff,
 			check: func(s state) bool { return s.note.Barrier == at(4) && s.note.AnswerLost }},
 		{name: "503 with Retry-After", known: both, proto: V2, scrapes: 3, status: 503, written: -1, retry: time.Minute, verdict: again, kept: true, repeat: true, wait: 72 * time.Second, show: StateBackingOff},
-		{name: "500 with Retry-After", known: both, proto: V2, scrapes: 3, status: 500, written: -1, retry: time.Minute, verdict: again, kept: true, repeat: true, wait: time.Second, show: StateBackingOff},
+		{name: "a Retry-After shorter than the backoff", backoff: Backoff{since: noon.Add(-time.Hour)}, known: both, proto: V2, scrapes: 3, status: 503, written: -1, retry: time.Second, verdict: again, kept: true, repeat: true, wait: time.Minute, show: StateBackingOff},
+		{name: "the same with 429", backoff: Backoff{since: noon.Add(-time.Hour), level: 40 * time.Second}, known: both, proto: V2, scrapes: 3, status: 429, written: -1, retry: time.Second, verdict: again, kept: true, repeat: true, wait: time.Minute, show: StateBackingOff},
+		{name: "408 with Retry-After", known: both, proto: V2, scrapes: 3, status: 408, written: -1, retry: time.Minute, verdict: again, kept: true, repeat: true, wait: time.Second, show: StateBackingOff},
+		{name: "429 that is final", drop429: true, known: both, proto: V2, scrapes: 3, status: 429, written: -1, verdict: refused, losses: no(12), wait: 5 * time.Second},
+		{name: "the same to 1.0", drop429: true, known: only1, proto: V1, scrapes: 3, status: 429, written: -1, verdict: refused, losses: no(12), wait: 5 * time.Second},
+		{name: "the same to a 2.0 never accepted", drop429: true, proto: V2, scrapes: 1, status: 429, written: -1, verdict: refused, losses: no(4), wait: 5 * time.Second},
+		{name: "the same with Retry-After", drop429: true, known: both, proto: V2, scrapes: 3, status: 429, written: -1, retry: time.Minute, verdict: refused, losses: no(12), wait: 72 * time.Second},
+		{name: "the same to what was sent before", drop429: true, lost: true, known: both, proto: V2, scrapes: 3, status: 429, written: -1, verdict: refused, losses: resent(12)},
+		{name: "the fifth failure", fails: renewAfter - 1, known: both, proto: V2, scrapes: 1, status: 503, written: -1, verdict: again, kept: true, repeat: true, wait: time.Second, renew: true, show: StateBackingOff},
+		{name: "the sixth", fails: renewAfter, known: both, proto: V1, scrapes: 1, sent: true, written: -1, verdict: again, kept: true, repeat: true, wait: time.Second, show: StateBackingOff},
+
+		{name: "407 to a single scrape", known: both, proto: V2, scrapes: 1, status: 407, written: -1, verdict: refusing, kept: true, repeat: true, wait: time.Minute, show: StateRefusing,
+			check: func(s state) bool { return s.refusing }},
+		{name: "407 to more", known: both, proto: V1, scrapes: 3, status: 407, written: -1, verdict: refusing, kept: true, wait: time.Minute, show: StateRefusing,
+			check: func(s state) bool { return s.refusing }},
+	}
+	for _, status := range []int{500, 501, 502, 503, 504, 507, 599} {
+		rows = append(rows, row{name: "5xx with Retry-After", known: both, proto: V1, scrapes: 3, status: status, written: -1, retry: time.Minute, verdict: again, kept: true, repeat: true, wait: 72 * time.Second, show: StateBackingOff})
+	}
+	for _, status := range []int{405, 406} {
+		rows = append(rows,
+			row{name: "as 415", proto: V2, scrapes: 1, status: status, written: -1, verdict: otherProtocol, kept: true,
+				check: func(s state) bool { return s.turn == without2 && s.protocol(planned(), noon) == V1 }},
+			row{name: "as 415, accepted before", known: both, proto: V2, scrapes: 3, status: status, written: -1, verdict: otherProtocol, kept: true,
+				check: func(s state) bool { return s.note.Barrier == series.Position{} && !s.proven(V2) }},
+			row{name: "as 415, pinned", pin: V2, proto: V2, scrapes: 1, status: status, written: -1, verdict: refused, losses: no(4), wait: 5 * time.Second},
+			row{name: "to 1.0 too", turn: without2, known: learned{FellBack: noon.Unix()}, proto: V1, scrapes: 1, status: status, written: -1, verdict: refused, losses: no(4), wait: 5 * time.Second},
+			row{name: "to 1.0", known: only1, proto: V1, scrapes: 3, status: status, written: -1, verdict: refused, losses: no(12), wait: 5 * time.Second})
 	}
 	for _, status := range []int{101, 199, 408, 421, 425, 500, 502, 503, 504, 599, 600, 999} {
 		for _, p := range []Protocol{V2, V1} {
@@ -127,7 +158,7 @@ func TestPlanCells(t *testing.T) {
 					check: func(s state) bool { return s.aside == aside{until: at(4), row: -3} }})
 		}
 	}
-	for _, status := range []int{401, 402, 403, 404, 407, 300, 301, 302, 303, 304, 305, 307, 308, 399} {
+	for _, status := range []int{401, 402, 403, 404, 300, 301, 302, 303, 304, 305, 307, 308, 399} {
 		rows = append(rows,
 			row{name: "merged", known: both, proto: V2, scrapes: 3, status: status, written: -1, verdict: refusing, kept: true, wait: time.Minute, show: StateRefusing,
 				check: func(s state) bool { return s.refusing }},
@@ -136,7 +167,7 @@ func TestPlanCells(t *testing.T) {
 			row{name: "single, held", hold: true, known: both, proto: V1, scrapes: 1, status: status, written: -1, verdict: refusing, kept: true, repeat: true, wait: time.Minute, show: StateRefusing},
 		)
 	}
-	for _, status := range []int{405, 406, 410, 411, 412, 414, 416, 418, 423, 424, 426, 428, 431, 451, 499} {
+	for _, status := range []int{410, 411, 412, 414, 416, 418, 423, 424, 426, 428, 431, 451, 499} {
 		for _, p := range []Protocol{V2, V1} {
 			rows = append(rows, row{name: "another 4xx", known: both, proto: p, scrapes: 3, status: status, written: -1, verdict: refused, losses: no(12), wait: 5 * time.Second})
 		}
@@ -150,8 +181,8 @@ func TestPlanCells(t *testing.T) {
 	}
 	for _, c := range rows {
 		o := planned()
-		o.Protocol, o.HoldOnAuthError = c.pin, c.hold
-		s := state{note: spool.Note{Learned: c.known}, turn: c.turn, refusals: 1}
+		o.Protocol, o.HoldOnAuthError, o.DropOn429 = c.pin, c.hold, c.drop429
+		s := state{note: spool.Note{Learned: c.known}, turn: c.turn, refusals: 1, backoff: c.backoff, fails: c.fails}
 		r := request{proto: c.proto, from: at(1), to: at(uint64(c.scrapes) + 1), scrapes: c.scrapes, samples: 4 * c.scrapes, raw: c.raw}
 		if c.raw == 0 {
 			r.raw = 100 * r.samples
@@ -182,6 +213,9 @@ func TestPlanCells(t *testing.T) {
 		}
 		if a.repeat != c.repeat || a.show != c.show || a.wait > c.wait || a.wait < c.wait/2 {
 			fail("the same again %v, waits %s and shows %s, want %v, %s, %s", a.repeat, a.wait, a.show, c.repeat, c.wait, c.show)
+		}
+		if want := c.renew || c.show != StateBackingOff && c.wait > 0; a.renew != want {
+			fail("a new connection: %v, want %v", a.renew, want)
 		}
 		if c.check != nil && !c.check(got) {
 			fail("then %+v", got)

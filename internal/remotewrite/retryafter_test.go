@@ -146,7 +146,9 @@ func TestRetryAfterIsHeeded(t *testing.T) {
 		{429, "0", time.Millisecond / 2, time.Millisecond},
 		{503, "20", 20 * time.Second, 24 * time.Second},
 		{503, "-1", time.Millisecond / 2, time.Millisecond},
-		{500, "20", time.Millisecond / 2, time.Millisecond},
+		{500, "20", 20 * time.Second, 24 * time.Second},
+		{502, "20", 20 * time.Second, 24 * time.Second},
+		{599, "20", 20 * time.Second, 24 * time.Second},
 		{408, "20", time.Millisecond / 2, time.Millisecond},
 	} {
 		t.Run(strconv.Itoa(c.status)+" "+c.after, func(t *testing.T) {
@@ -164,6 +166,69 @@ func TestRetryAfterIsHeeded(t *testing.T) {
 				t.Errorf("next attempt after %s, want between %s and %s", next.Sub(before), c.low, c.high)
 			}
 			s.client.close()
+		})
+	}
+}
+
+// TestRetryAttempt: a request that repeats what failed says how often it did, in either
+// protocol; what a user sets for the header is not sent.
+func TestRetryAttempt(t *testing.T) {
+	for _, p := range []Protocol{V2, V1} {
+		answers := []int{503, 429, 0, 500, 204, 204, 502, 204}
+		want := []string{"", "1", "2", "3", "4", "", "", "1"}
+		r := newReceiver(t, func(n int, g *got) reply {
+			switch answers[n] {
+			case 0:
+				panic(http.ErrAbortHandler) // the connection is cut
+			case 204:
+				return ok(g)
+			}
+			return reply{Status: answers[n]}
+		})
+		q := newQueue(t, 4)
+		o := fast(t, r.URL)
+		o.Protocol, o.Headers = p, map[string]string{"retry-attempt": "7"}
+		s := sender(t, o, q)
+		for n := range answers {
+			if q.c.Backlog().Samples == 0 {
+				q.fill(t, 1)
+			}
+			s.step(t.Context())
+			if got := r.requests()[n].Header.Get("Retry-Attempt"); got != want[n] {
+				t.Errorf("%s: request %d has Retry-Attempt %q, want %q", p, n, got, want[n])
+			}
+		}
+	}
+}
+
+// TestRetryAfterHurriesNothing: a receiver that always asks for a second is asked at
+// growing distances all the same, and one that lets its Retry-After grow by the attempts
+// is given their number to do so.
+func TestRetryAfterHurriesNothing(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		status int
+		after  func(attempt int) int
+		most   int // requests in an hour
+	}{
+		{"a second with 429", 429, func(int) int { return 1 }, 110},
+		{"a second with 503", 503, func(int) int { return 1 }, 110},
+		{"growing to four minutes with 429", 429, func(n int) int { return min(1<<min(n, 20), 240) }, 30},
+		{"growing to four minutes with 500", 500, func(n int) int { return min(1<<min(n, 20), 240) }, 30},
+	} {
+		at2026(t, func(t *testing.T) {
+			v := newVirtual(func(n int, g *got) reply {
+				attempt, _ := strconv.Atoi(g.Header.Get("Retry-Attempt"))
+				return reply{Status: c.status, Header: http.Header{"Retry-After": {strconv.Itoa(c.after(attempt))}}}
+			})
+			q := newQueue(t, 4)
+			q.fill(t, 1)
+			_, stop := start(t, usual(t), q, v)
+			time.Sleep(time.Hour)
+			stop()
+			if n := len(v.requests()); n < 10 || n > c.most {
+				t.Errorf("%s: %d requests in an hour, want at most %d", c.name, n, c.most)
+			}
 		})
 	}
 }

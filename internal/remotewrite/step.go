@@ -69,6 +69,9 @@ func (s *Sender) act(ctx context.Context, e *event) {
 		s.retryAt = now.Add(a.wait)
 	}
 	s.setState(a.show, s.retryAt)
+	if a.renew {
+		s.client.close()
+	}
 	if !a.repeat {
 		s.req = request{}
 	}

@@ -35,6 +35,7 @@ func (v *virtual) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	g.Header = req.Header.Clone()
 	v.mu.Lock()
 	delay := v.delay
 	v.mu.Unlock()

@@ -86,7 +86,7 @@ func (s *sim) answered(i int32, now int64) {
 		var delay time.Duration
 		h.backoff, delay = h.backoff.Failed(s.delays(), clock(now), h.refused, s.random)
 		if s.sc.RetryAfter > 0 && h.refused {
-			delay = remotewrite.Stretch(s.sc.RetryAfter, s.random)
+			delay = max(delay, remotewrite.Stretch(s.sc.RetryAfter, s.random))
 		}
 		// A connection that cannot be made is no matter of size. What never left, and what
 		// was answered 429, is made anew with what has come since.
