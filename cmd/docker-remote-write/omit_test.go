@@ -33,4 +33,9 @@ func TestOmitReachesTheSender(t *testing.T) {
 			t.Errorf("%+v, %v; want %+v", o.Omit, err, tc.want)
 		}
 	}
+	for _, drop := range []bool{false, true} {
+		if o, err := senderOptions(config.Endpoint{Protocol: "auto", DropOn429: drop}, log); err != nil || o.DropOn429 != drop {
+			t.Errorf("429 is final: %v, %v; want %v", o.DropOn429, err, drop)
+		}
+	}
 }

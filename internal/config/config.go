@@ -97,8 +97,10 @@ type Endpoint struct {
 	Headers map[string]string
 	// Timeout is that of one attempt.
 	Timeout time.Duration
-	// HoldOnAuthError keeps what was refused with 401, 402, 403, 404 or 407.
+	// HoldOnAuthError keeps what was refused with 401, 402, 403 or 404.
 	HoldOnAuthError bool
+	// DropOn429 gives up what was answered with 429.
+	DropOn429 bool
 
 	// MaxSamples and MaxBytes bound a request before compression.
 	MaxSamples int

@@ -99,6 +99,9 @@ func (e *Endpoint) Effective() []Line {
 	if len(omitted) > 0 {
 		lines = append(lines, Line{Name: "left_out", Value: strings.Join(omitted, ", ")})
 	}
+	if e.DropOn429 {
+		lines = append(lines, Line{Name: "retry_on_http_429", Value: "false"})
+	}
 	if len(e.Relabel) > 0 {
 		lines = append(lines, Line{Name: "write_relabel_configs", Value: fmt.Sprintf("%d rules", len(e.Relabel))})
 	}

@@ -233,12 +233,13 @@ func (r *remoteWrite) endpoint(dir string, base Endpoint) (Endpoint, []error) {
 			*o.omit = !*o.send
 		}
 	}
+	e.DropOn429 = q.RetryOnRateLimit != nil && !*q.RetryOnRateLimit
 	errs = append(errs, r.client(&e, dir, base.Client)...)
 	return e, errs
 }
 
 // idleKeys are the keys set in the entry that have no meaning here: there is
-// one ordered sender, 429 is always retried, metadata has no schedule to set, and
+// one ordered sender, metadata has no schedule to set, and
 // redirects have a rule of their own.
 func (r *remoteWrite) idleKeys() []string {
 	q, m := &r.QueueConfig, &r.MetadataConfig
@@ -252,7 +253,6 @@ func (r *remoteWrite) idleKeys() []string {
 		{q.Capacity != nil, "queue_config.capacity"},
 		{q.MaxShards != nil, "queue_config.max_shards"},
 		{q.MinShards != nil, "queue_config.min_shards"},
-		{q.RetryOnRateLimit != nil, "queue_config.retry_on_http_429"},
 		{q.SampleAgeLimit != nil, "queue_config.sample_age_limit (SPOOL_MAX_AGE holds for all)"},
 		{m.SendInterval != nil, "metadata_config.send_interval"},
 		{m.MaxSamplesPerSend != nil, "metadata_config.max_samples_per_send"},

@@ -94,7 +94,7 @@ func TestFile(t *testing.T) {
 	if len(warnings) != 1 || warnings[0].Setting != "CONFIG_FILE" {
 		t.Fatalf("warnings %q", warnings)
 	}
-	for _, key := range []string{"capacity", "max_shards", "min_shards", "retry_on_http_429", "sample_age_limit", "round_robin_dns", "failed_request_logging", "send_interval", "metadata_config.max_samples_per_send"} {
+	for _, key := range []string{"capacity", "max_shards", "min_shards", "sample_age_limit", "round_robin_dns", "failed_request_logging", "send_interval", "metadata_config.max_samples_per_send"} {
 		if strings.Count(warnings[0].Text, key) != 1 {
 			t.Errorf("%q is not named once in %q", key, warnings[0].Text)
 		}
@@ -141,6 +141,26 @@ func TestFileLeavesOut(t *testing.T) {
 		}
 		if shown != tc.shown {
 			t.Errorf("%s %s: shown as %q, want %q", tc.env, tc.entry, shown, tc.shown)
+		}
+	}
+}
+
+// TestFileDropsOn429: 429 is final where the entry says so, and only there.
+func TestFileDropsOn429(t *testing.T) {
+	for entry, want := range map[string]bool{
+		"{url: http://a/w}": false,
+		"{url: http://a/w, queue_config: {retry_on_http_429: true}}":  false,
+		"{url: http://a/w, queue_config: {retry_on_http_429: false}}": true,
+	} {
+		c, warnings, err := load(Run, "CONFIG_FILE="+writeFile(t, "rw.yml", "remote_write:\n- "+entry+"\n"))
+		if err != nil || len(warnings) > 0 {
+			t.Errorf("%s: %v %q", entry, err, warnings)
+			continue
+		}
+		e := &c.Endpoints[0]
+		shown := slices.Contains(e.Effective(), Line{Name: "retry_on_http_429", Value: "false"})
+		if e.DropOn429 != want || shown != want {
+			t.Errorf("%s: drops %v and is shown %v, want %v", entry, e.DropOn429, shown, want)
 		}
 	}
 }

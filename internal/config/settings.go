@@ -194,7 +194,7 @@ var settings = []Setting{
 	},
 	{
 		Name: "REMOTE_WRITE_HOLD_ON_AUTH_ERROR", Group: groupSending, Type: Bool, Default: "false",
-		Help: "Keep a request that was answered with 401, 402, 403, 404 or 407 and try it again, in place of dropping it.",
+		Help: "Keep a request that was answered with 401, 402, 403 or 404 and try it again, in place of dropping it.",
 		dest: func(l *loader) any { return &l.base.HoldOnAuthError },
 	},
 	{

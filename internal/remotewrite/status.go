@@ -17,7 +17,7 @@ const (
 	StateOK State = iota
 	// StateBackingOff: the last attempt failed and will be repeated.
 	StateBackingOff
-	// StateRefusing: it answers 401, 402, 403, 404, 407 or redirects elsewhere; a
+	// StateRefusing: it, or a proxy, answers 401 to 404, 407 or redirects elsewhere; a
 	// single scrape is tried every MaxBackoff.
 	StateRefusing
 	// StateClock: this host's clock is not set, and what waits is stamped later.

@@ -39,7 +39,7 @@ func run() error {
 	target := flag.String("url", "", "receiver")
 	receiver := flag.Int("receiver", 0, "number in the URL that the spool is told; nothing is known of another one")
 	protocol := flag.String("protocol", "auto", "auto, 2.0 or 1.0")
-	hold := flag.Bool("hold", false, "keep what is refused with 401, 402, 403, 404 or 407")
+	hold := flag.Bool("hold", false, "keep what is refused with 401, 402, 403 or 404")
 	base := flag.Int64("base", 0, "time of number 0 in milliseconds")
 	from := flag.Int("from", 1, "number of the first scrape")
 	to := flag.Int("to", 0, "number of the last scrape")
