@@ -106,6 +106,8 @@ func pushOnce(c call, e config.Endpoint, cursor *spool.Cursor, log *logging.Logg
 	err = sender.Flush(ctx)
 	t, st := cursor.Tally(), sender.Status()
 	switch {
+	case st.AcceptedWith != "":
+		return fmt.Errorf("endpoint %s: %s: took %d samples with %s; a login page or a proxy answers so and stores nothing", e.Name, weburl.Show(e.URL), t.Delivered, st.AcceptedWith)
 	case t.Delivered > 0 && t.Sum() == t.Delivered:
 		fmt.Fprintf(c.stdout, "%s: %s took %d samples by remote write %s\n", e.Name, weburl.Show(e.URL), t.Delivered, st.Protocol)
 		return nil

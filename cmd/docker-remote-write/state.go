@@ -107,6 +107,7 @@ func (r *running) state() telemetry.EndpointState {
 		Retried:         st.RetriedSamples,
 		Failures:        st.Failures,
 		CredentialError: st.CredentialError,
+		AcceptedWith:    st.AcceptedWith,
 		Unconfirmed:     st.Unconfirmed,
 		RequestTime:     telemetry.Secs(st.Duration),
 		SentBytes:       st.WireBytes,

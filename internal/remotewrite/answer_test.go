@@ -232,6 +232,8 @@ func TestCells(t *testing.T) {
 			steps: []step{{V1, 4, 400, "-"}, {V1, 1, 200, "-"}, {V1, 1, 400, "-"}, {V1, 1, 200, "-"}, {V1, 1, 200, "-"}}, want: both(12, 4)},
 		{name: "409 likewise", pin: V1, known: spool.Learned{V1: true}, scrapes: 2,
 			steps: []step{{V1, 2, 409, "-"}, {V1, 1, 409, "-"}, {V1, 1, 200, "-"}}, want: both(4, 4)},
+		{name: "400 to a merged 1.0 request with counts likewise", pin: V1, known: spool.Learned{V1: true}, scrapes: 2,
+			steps: []step{{V1, 2, 400, "5"}, {V1, 1, 200, "-"}, {V1, 1, 400, "2"}}, want: both(4, 4)},
 		{name: "422 likewise", pin: V1, known: spool.Learned{V1: true}, scrapes: 2,
 			steps: []step{{V1, 2, 422, "-"}, {V1, 1, 200, "-"}, {V1, 1, 422, "-"}}, want: both(4, 4)},
 		{name: "after four refusals 2, 4, 8, after an acceptance one", pin: V1, known: spool.Learned{V1: true}, scrapes: 24,

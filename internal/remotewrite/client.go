@@ -111,6 +111,8 @@ type answer struct {
 	sent bool
 	// local: the attempt failed for a certificate, a CA or a credential.
 	local bool
+	// page: it is a 2xx with a page of HTML, and nothing that tells of a receiver.
+	page bool
 }
 
 // lost reports whether the receiver may have stored the request although no answer
@@ -155,7 +157,7 @@ func (c *client) attempt(ctx context.Context, p Protocol, retry int, body []byte
 	if err != nil {
 		a.sent = connected.Load() && !aboutCertificate(err)
 		a.local = !a.sent && isLocal(err)
-		a.text = c.redact.error(describe(ctx, err, c.timeout))
+		a.text = c.redact.error(describe(ctx, c.naming(err), c.timeout))
 		return a
 	}
 	a.status = res.StatusCode
@@ -166,9 +168,12 @@ func (c *client) attempt(ctx context.Context, p Protocol, retry int, body []byte
 	}
 	if a.status >= 200 && a.status <= 299 {
 		a.text = res.Status
+		if a.page = !a.written.any && isPage(res.Header); a.page {
+			a.text += " with a page of HTML"
+		}
 		finish(res)
 	} else {
-		a.text = c.refusal(res)
+		a.text = c.answered(a.status, c.refusal(res))
 	}
 	return a
 }

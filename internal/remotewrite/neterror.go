@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"net/url"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -22,20 +21,28 @@ type localError struct{ err error }
 func (e *localError) Error() string { return e.err.Error() }
 func (e *localError) Unwrap() error { return e.err }
 
+// fromHere reports whether an error comes from a file or from the server of OAuth2, and
+// not from the network.
+func fromHere(err error) bool {
+	var (
+		own   *localError
+		file  *fs.PathError
+		token *oauth2.RetrieveError
+	)
+	return errors.As(err, &own) || errors.As(err, &file) || errors.As(err, &token)
+}
+
 // isLocal reports whether an error before there was a connection comes from
 // credentials or certificates rather than from the network.
 func isLocal(err error) bool {
 	var (
-		own     *localError
-		file    *fs.PathError
-		token   *oauth2.RetrieveError
 		cert    *tls.CertificateVerificationError
 		unknown x509.UnknownAuthorityError
 		invalid x509.CertificateInvalidError
 		host    x509.HostnameError
 		record  tls.RecordHeaderError
 	)
-	return aboutCertificate(err) || errors.As(err, &own) || errors.As(err, &file) || errors.As(err, &token) || errors.As(err, &cert) ||
+	return fromHere(err) || aboutCertificate(err) || errors.As(err, &cert) ||
 		errors.As(err, &unknown) || errors.As(err, &invalid) || errors.As(err, &host) ||
 		errors.As(err, &record)
 }
@@ -47,26 +54,27 @@ func describe(ctx context.Context, err error, timeout time.Duration) error {
 		invalid x509.CertificateInvalidError
 		host    x509.HostnameError
 		record  tls.RecordHeaderError
-		outer   *url.Error
+		op      *net.OpError
 	)
-	if errors.As(err, &outer) {
-		err = outer.Err // it would show the URL with its query
+	who := "the receiver"
+	if errors.As(err, &op) && op.Op == "proxyconnect" {
+		who = "the proxy"
 	}
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("no answer within %s: %w", timeout, err)
 	case errors.As(err, &unknown):
-		return fmt.Errorf("the receiver's certificate is signed by an unknown authority, a CA of your own must be set: %w", err)
+		return fmt.Errorf("%s's certificate is signed by an unknown authority, a CA of your own must be set: %w", who, err)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return fmt.Errorf("the receiver's certificate has expired or is not valid yet: %w", err)
+		return fmt.Errorf("%s's certificate has expired or is not valid yet: %w", who, err)
 	case errors.As(err, &host):
-		return fmt.Errorf("the receiver's certificate is for another name: %w", err)
+		return fmt.Errorf("%s's certificate is for another name: %w", who, err)
 	case remoteAlert(err) == alertCertificateRequired:
-		return fmt.Errorf("the receiver demands a client certificate: %w", err)
+		return fmt.Errorf("%s demands a client certificate: %w", who, err)
 	case aboutCertificate(err):
-		return fmt.Errorf("the receiver does not accept our client certificate: %w", err)
+		return fmt.Errorf("%s does not accept our client certificate: %w", who, err)
 	case errors.As(err, &record):
-		return fmt.Errorf("the receiver does not speak TLS on this port: %w", err)
+		return fmt.Errorf("%s does not speak TLS on this port: %w", who, err)
 	}
 	return err
 }

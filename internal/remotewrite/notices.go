@@ -49,6 +49,11 @@ func (n *notices) attempt(s *Sender, r *request, a *answer, v verdict, now time.
 	l.Warn("remote write failed")
 }
 
+func (n *notices) page(s *Sender, a *answer) {
+	s.log().WithField("answer", a.text).
+		Warn("the receiver accepts with a page of HTML, as a login page or a proxy does that stores nothing; what it takes counts as delivered")
+}
+
 func (n *notices) fellBack(s *Sender) {
 	s.log().Info("the receiver does not understand remote write 2.0, 1.0 is used")
 }

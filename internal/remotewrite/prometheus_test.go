@@ -3,8 +3,10 @@
 package remotewrite_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 
@@ -13,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang/snappy"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
@@ -62,6 +65,56 @@ func TestOneRefusedScrape(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestOneRefusedScrapeOfAllOrNothing: in front of a Prometheus stands what takes a request
+// whole or not at all, as hosted receivers do, and says so with a count of 0 or none. One
+// bad scrape in a backlog costs itself alone.
+func TestOneRefusedScrapeOfAllOrNothing(t *testing.T) {
+	for _, p := range protocols {
+		for _, written := range []string{"0", ""} {
+			t.Run(p.String()+" "+written, func(t *testing.T) {
+				prom := prometheus(t, promtest.Options{})
+				proxy, err := faultproxy.New(prom.URL())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer proxy.Close()
+				no := faultproxy.Status(400, "")
+				if written != "" {
+					no.Header.Set("X-Prometheus-Remote-Write-Samples-Written", written)
+				}
+				proxy.Decide(func(r *http.Request) faultproxy.Fault {
+					compressed, err := io.ReadAll(r.Body)
+					r.Body = io.NopCloser(bytes.NewReader(compressed))
+					raw, snappyErr := snappy.Decode(nil, compressed)
+					if err != nil || snappyErr != nil {
+						return faultproxy.Status(500, "")
+					}
+					if bytes.Contains(raw, []byte("not_wanted")) {
+						return no
+					}
+					return faultproxy.Fault{}
+				})
+				h := newHost(t, proxy.URL()+"/api/v1/write", p)
+				h.fill(1, nil)
+				h.run(nil) // from here on requests are merged
+				bad := &series.Series{Labels: labels.FromStrings("__name__", "not_wanted", "instance", "a", "job", "docker")}
+				var at int64
+				h.fill(8, func(k int, sc *series.Scrape) {
+					if k == 4 {
+						at = sc.Time
+						sc.Series, sc.Values = append(sc.Series, bad), append(sc.Values, 8)
+					}
+				})
+				h.run(nil)
+				h.check(prom, func(_ string, t int64) bool { return t == at })
+				if tally := h.cursor.Tally(); tally.Lost[series.Refused] != 51 {
+					t.Errorf("%+v, want the 51 of one scrape refused", tally)
+				}
+			})
+		}
 	}
 }
 

@@ -203,7 +203,7 @@ func (s state) question(o *Options, e *event) question {
 	return question{
 		proto: r.proto, pinned: o.Protocol != Auto, v2Accepted: s.proven(V2),
 		otherFailed: s.turn == once || s.turn == doubted || r.proto == V1 && s.turn == without2 || r.proto == V2 && s.turn == without1,
-		mergeable:   mergeable && nothing, divisible: r.samples > 1, raw: r.raw,
+		mergeable:   mergeable && (nothing || r.proto == V1), divisible: r.samples > 1, raw: r.raw,
 		exemplars: r.exemplars > 0 && nothing && !s.suspect.probing(), final429: o.DropOn429,
 	}
 }

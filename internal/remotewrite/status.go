@@ -53,6 +53,9 @@ type Status struct {
 	// CredentialError is what is wrong with a certificate, a CA or a credential;
 	// empty once the receiver has answered.
 	CredentialError string
+	// AcceptedWith is what the last acceptance came with where it was a page of HTML,
+	// which no receiver answers; else empty.
+	AcceptedWith string
 	// LastSuccess is when a request was last accepted, Failures how many attempts
 	// since then were not.
 	LastSuccess time.Time
@@ -141,9 +144,14 @@ func (s *Sender) record(r *request, a *answer, v verdict, now time.Time) {
 	st.Duration += a.took
 	st.LastDuration = a.took
 	st.RequestSize = s.state.note.Learned.MaxBytes
+	page := false
 	switch v {
 	case delivered:
 		st.Failures = 0
+		page = a.page && st.AcceptedWith == ""
+		if st.AcceptedWith = ""; a.page {
+			st.AcceptedWith = a.text
+		}
 	case otherProtocol, tryV1:
 		// Asking in the other protocol is how they are told apart, not a failure.
 	default:
@@ -162,6 +170,9 @@ func (s *Sender) record(r *request, a *answer, v verdict, now time.Time) {
 	offset := st.ClockOffset
 	s.mu.Unlock()
 	s.notices.attempt(s, r, a, v, now)
+	if page {
+		s.notices.page(s, a)
+	}
 	if !a.date.IsZero() {
 		s.notices.offset(s, offset)
 	}

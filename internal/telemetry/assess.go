@@ -157,6 +157,10 @@ func (s *State) assessEndpoint(e *EndpointState) {
 	case e.Backlog.Age.Duration() > slowBacklog:
 		s.problem(Warning, subject, "catching up"+waiting, "It drains by itself; MAX_SAMPLES_PER_SECOND or the receiver sets the pace.")
 	}
+	if e.AcceptedWith != "" {
+		s.problem(Warning, subject, "the receiver accepts with "+e.AcceptedWith,
+			"A login page, a portal or a web server answers so, and stores nothing. Look whether the samples arrive, and correct "+e.URL+" or the proxy if not.")
+	}
 	if h := e.History; len(h) > 0 && e.Lost.Sum() > h[0].Lost {
 		s.problem(Warning, subject, words.Count(e.Lost.Sum()-h[0].Lost, "sample")+" lost since "+h[0].Time.UTC().Format("15:04 UTC"),
 			"docs/troubleshooting.md has a paragraph for each reason; the reasons stand with the endpoint.")

@@ -32,6 +32,7 @@ func TestAssess(t *testing.T) {
 		{"unclaimed", func(s *State) { s.Unclaimed = []UnclaimedState{{Name: "old", Samples: 1200}} }, `warning spool: 1,200 samples wait for the endpoint "old"`, false, false},
 		{"refusing", func(s *State) { s.Endpoints[0].Phase, s.Endpoints[0].LastError = Refusing, "401 Unauthorized: no" }, "error endpoint prod: the receiver refuses: 401 Unauthorized: no Check the credentials", false, false},
 		{"bad certificate", func(s *State) { s.Endpoints[0].CredentialError = "open /config/ca: no such file" }, "error endpoint prod: open /config/ca: no such file", false, false},
+		{"a login page", func(s *State) { s.Endpoints[0].AcceptedWith = "200 OK with a page of HTML" }, "warning endpoint prod: the receiver accepts with 200 OK with a page of HTML A login page", false, false},
 		{"clock not set", func(s *State) { s.Endpoints[0].Phase = Clock }, "warning endpoint prod: waits for this host's clock", false, false},
 		{"catching up", func(s *State) { s.Endpoints[0].Backlog = Backlog{Scrapes: 90, Oldest: now.Add(-6 * time.Minute)} }, "warning endpoint prod: catching up; 90 scrapes wait, the oldest for 6 min", false, false},
 		{"a scrape under way", func(s *State) { s.Endpoints[0].Backlog = Backlog{Scrapes: 1, Oldest: now.Add(-time.Second)} }, "", false, true},

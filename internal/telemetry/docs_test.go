@@ -208,5 +208,6 @@ func full() State {
 		s.Endpoints[0].Lost[r] = uint64(r)
 	}
 	s.Endpoints[0].ClockOffset, s.Endpoints[0].CredentialError = 300, "no such file"
+	s.Endpoints[0].AcceptedWith = "200 OK with a page of HTML"
 	return s
 }

@@ -119,6 +119,9 @@ type EndpointState struct {
 	// CredentialError is what is wrong with a certificate or a credential on this
 	// side; empty once the receiver has answered.
 	CredentialError string `json:"credential_error,omitempty"`
+	// AcceptedWith is what the last acceptance came with where it was a page of HTML,
+	// as a login page's: whether anything was stored is not known.
+	AcceptedWith string `json:"accepted_with,omitempty"`
 	// Failures counts the failed attempts since the last success.
 	Failures int `json:"consecutive_failures"`
 	// LastSuccess is when a request was last accepted.

@@ -6,6 +6,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -21,9 +24,11 @@ import (
 // silent is the code of a name server that does not answer.
 const silent = -1
 
-// nameServer answers every question for an IPv4 address with 127.0.0.1, or as code says.
+// nameServer answers every question for an IPv4 address with 127.0.0.1, or the address of
+// loopback that ends in last, or as code says.
 type nameServer struct {
 	code    atomic.Int32
+	last    atomic.Int32
 	address atomic.Pointer[net.UDPAddr]
 	over    context.Context
 }
@@ -90,7 +95,7 @@ func (n *nameServer) answer(question []byte) []byte {
 	if code == int32(dnsmessage.RCodeSuccess) && q.Type == dnsmessage.TypeA {
 		m.Answers = []dnsmessage.Resource{{
 			Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class},
-			Body:   &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}},
+			Body:   &dnsmessage.AResource{A: [4]byte{127, 0, 0, byte(max(1, n.last.Load()))}},
 		}}
 	}
 	reply, err := m.Pack()
@@ -130,5 +135,67 @@ func TestNameDoesNotResolve(t *testing.T) {
 	}
 	if lost := h.balanced(); len(lost) > 0 {
 		t.Error("counted as lost:", lost)
+	}
+}
+
+// TestNameMoves: the receiver's name leads to another address, where a Prometheus is, while
+// the old one keeps the connection and goes on answering 503, or 404.
+func TestNameMoves(t *testing.T) {
+	for _, status := range []int{503, 404} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			names.serve(t)
+			names.code.Store(int32(dnsmessage.RCodeSuccess))
+			names.last.Store(1)
+			t.Cleanup(func() { names.last.Store(1) })
+			l := newLink(t, promtest.Options{})
+			u, err := url.Parse(l.Proxy.URL())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var moved atomic.Bool
+			var refused atomic.Int32
+			forward := httputil.NewSingleHostReverseProxy(u)
+			old := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if moved.Load() {
+					refused.Add(1)
+					w.WriteHeader(status)
+					return
+				}
+				forward.ServeHTTP(w, r)
+			}))
+			defer old.Close()
+			_, port, err := net.SplitHostPort(old.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			there, err := net.Listen("tcp", "127.0.0.2:"+port)
+			if err != nil {
+				t.Fatal(err)
+			}
+			home := &http.Server{Handler: forward}
+			done := make(chan struct{})
+			go func() { defer close(done); _ = home.Serve(there) }()
+			defer func() { home.Close(); <-done }()
+
+			h := newHost(t, "http://receiver.example:"+port+"/api/v1/write", remotewrite.Auto, time.Now().Add(-10*time.Hour))
+			h.fill(5)
+			h.drain()
+			moved.Store(true)
+			names.last.Store(2)
+			h.fill(5)
+			h.drain()
+			if n := refused.Load(); n == 0 || n > 6 {
+				t.Errorf("the old address was asked %d times after the move", n)
+			}
+			lost := h.balanced()
+			if status == 503 {
+				h.exact(l)
+			} else {
+				delete(lost, "refused") // one scrape is what a refusing endpoint is asked with
+			}
+			if len(lost) > 0 {
+				t.Error("counted as lost:", lost)
+			}
+		})
 	}
 }
