@@ -29,6 +29,7 @@ type host struct {
 	cursor *spool.Cursor
 	last   *remotewrite.Sender
 	omit   remotewrite.Omit
+	drop   bool // what is answered with 429
 
 	served map[string][]promtest.Sample
 	at     int64
@@ -128,7 +129,7 @@ func (h *host) options() remotewrite.Options {
 	return remotewrite.Options{
 		Name: "prometheus", URL: u, Protocol: h.proto, Log: silent(),
 		Timeout: 10 * time.Second, MinBackoff: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond,
-		Omit: h.omit,
+		Omit: h.omit, DropOn429: h.drop,
 	}
 }
 

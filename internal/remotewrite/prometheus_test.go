@@ -85,18 +85,7 @@ func TestOneRefusedScrapeOfAllOrNothing(t *testing.T) {
 				if written != "" {
 					no.Header.Set("X-Prometheus-Remote-Write-Samples-Written", written)
 				}
-				proxy.Decide(func(r *http.Request) faultproxy.Fault {
-					compressed, err := io.ReadAll(r.Body)
-					r.Body = io.NopCloser(bytes.NewReader(compressed))
-					raw, snappyErr := snappy.Decode(nil, compressed)
-					if err != nil || snappyErr != nil {
-						return faultproxy.Status(500, "")
-					}
-					if bytes.Contains(raw, []byte("not_wanted")) {
-						return no
-					}
-					return faultproxy.Fault{}
-				})
+				proxy.Decide(func(r *http.Request) faultproxy.Fault { return containing(r, "not_wanted", no) })
 				h := newHost(t, proxy.URL()+"/api/v1/write", p)
 				h.fill(1, nil)
 				h.run(nil) // from here on requests are merged
@@ -116,6 +105,64 @@ func TestOneRefusedScrapeOfAllOrNothing(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestSeriesLimit: what stands in front of a Prometheus answers 429 for a limit on series
+// that waiting does not lift. It blocks what is behind it, unless 429 is to be final.
+func TestSeriesLimit(t *testing.T) {
+	for _, p := range protocols {
+		for _, drop := range []bool{false, true} {
+			t.Run(fmt.Sprint(p, " ", drop), func(t *testing.T) {
+				prom := prometheus(t, promtest.Options{})
+				proxy, err := faultproxy.New(prom.URL())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer proxy.Close()
+				proxy.Decide(func(r *http.Request) faultproxy.Fault {
+					return containing(r, "one_too_many", faultproxy.Status(429, ""))
+				})
+				h := newHost(t, proxy.URL()+"/api/v1/write", p)
+				h.drop = drop
+				h.fill(1, nil)
+				h.run(nil)
+				more := &series.Series{Labels: labels.FromStrings("__name__", "one_too_many", "instance", "a", "job", "docker")}
+				h.fill(1, func(_ int, sc *series.Scrape) {
+					sc.Series, sc.Values = append(sc.Series, more), append(sc.Values, 8)
+				})
+				at := h.at
+				if drop {
+					h.run(nil)
+					h.fill(5, nil)
+					h.run(nil)
+					h.check(prom, func(_ string, t int64) bool { return t == at })
+					if tally := h.cursor.Tally(); tally.Lost[series.Refused] != 51 {
+						t.Errorf("%+v, want the 51 of one scrape refused", tally)
+					}
+					return
+				}
+				h.fill(5, nil)
+				h.run(func() bool { return proxy.Count(faultproxy.Answer) > 20 })
+				if tally := h.cursor.Tally(); tally.Sum() != tally.Delivered || h.cursor.Backlog().Samples == 0 {
+					t.Errorf("%+v, and there waits %+v", tally, h.cursor.Backlog())
+				}
+			})
+		}
+	}
+}
+
+// containing answers a request that has a series of that name, and lets others pass.
+func containing(r *http.Request, name string, answer faultproxy.Fault) faultproxy.Fault {
+	compressed, err := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(compressed))
+	raw, snappyErr := snappy.Decode(nil, compressed)
+	switch {
+	case err != nil || snappyErr != nil:
+		return faultproxy.Status(500, "")
+	case bytes.Contains(raw, []byte(name)):
+		return answer
+	}
+	return faultproxy.Fault{}
 }
 
 // TestLostAnswer: a merged request is stored and the connection cut before its
