@@ -22,15 +22,16 @@ type attempt struct {
 // reports false, and what is left of it closes the connection.
 func (s *Sender) attempt(ctx context.Context) (answer, bool) {
 	a := &attempt{done: make(chan struct{})}
-	go func(p Protocol, retry int, body []byte) {
+	s.client.retry = s.state.fails
+	go func(p Protocol, body []byte) {
 		defer close(a.done)
-		if err := panics.Guard("an attempt", func() { a.answer = s.client.attempt(ctx, p, retry, body) }); err != nil {
+		if err := panics.Guard("an attempt", func() { a.answer = s.client.attempt(ctx, p, body) }); err != nil {
 			a.answer = answer{sent: true, text: err.Error()} // for all that is known
 		}
 		if !a.claimed.CompareAndSwap(false, true) {
 			s.client.close()
 		}
-	}(s.req.proto, s.state.fails, s.req.body)
+	}(s.req.proto, s.req.body)
 	select {
 	case <-a.done:
 	case <-ctx.Done():

@@ -29,6 +29,7 @@ type client struct {
 	name   string
 	conns  *conns
 	rt     http.RoundTripper // nil until the files it needs can be read
+	retry  int               // how many attempts at what is sent next have failed
 }
 
 // reserved are the headers that a user cannot set: those of the protocol, and
@@ -119,9 +120,8 @@ type answer struct {
 // arrived.
 func (a *answer) lost() bool { return a.status == 0 && a.sent }
 
-// attempt sends one request and reads the answer, within the timeout. It is the
-// retry-th of what failed before.
-func (c *client) attempt(ctx context.Context, p Protocol, retry int, body []byte) (a answer) {
+// attempt sends one request and reads the answer, within the timeout.
+func (c *client) attempt(ctx context.Context, p Protocol, body []byte) (a answer) {
 	began := time.Now()
 	defer func() { a.took = time.Since(began) }()
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
@@ -142,16 +142,11 @@ func (c *client) attempt(ctx context.Context, p Protocol, retry int, body []byte
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 	})
-	header := c.headers[p]
-	if retry > 0 {
-		header = header.Clone()
-		header.Set("Retry-Attempt", strconv.Itoa(retry))
-	}
-	res, err := c.post(ctx, c.url, header, body)
+	res, err := c.post(ctx, c.url, p, body)
 	if err == nil {
 		if target, ok := c.followable(res); ok {
 			finish(res)
-			res, err = c.post(ctx, target, header, body)
+			res, err = c.post(ctx, target, p, body)
 		}
 	}
 	if err != nil {
@@ -178,7 +173,7 @@ func (c *client) attempt(ctx context.Context, p Protocol, retry int, body []byte
 	return a
 }
 
-func (c *client) post(ctx context.Context, u *url.URL, header http.Header, body []byte) (*http.Response, error) {
+func (c *client) post(ctx context.Context, u *url.URL, p Protocol, body []byte) (*http.Response, error) {
 	rt, err := c.roundTripper()
 	if err != nil {
 		return nil, err
@@ -187,7 +182,11 @@ func (c *client) post(ctx context.Context, u *url.URL, header http.Header, body 
 	if err != nil {
 		return nil, err
 	}
-	req.Header = header
+	req.Header = c.headers[p]
+	if c.retry > 0 {
+		req.Header = req.Header.Clone()
+		req.Header.Set("Retry-Attempt", strconv.Itoa(c.retry))
+	}
 	return rt.RoundTrip(req)
 }
 

@@ -59,7 +59,7 @@ func TestRedirect(t *testing.T) {
 				}
 				client := newClient(&o)
 				defer client.close()
-				a := client.attempt(t.Context(), V1, 0, []byte("body"))
+				a := client.attempt(t.Context(), V1, []byte("body"))
 
 				follows := c.followed && status >= 307
 				want, code := 1, status

@@ -110,7 +110,7 @@ func TestSlowBodies(t *testing.T) {
 					<-r.Context().Done() // the connection's end
 				})
 				for i := range 6 {
-					a := client.attempt(t.Context(), V2, 0, []byte("body"))
+					a := client.attempt(t.Context(), V2, []byte("body"))
 					if want := c.status; (a.status != want && want != 307) || !strings.HasPrefix(a.text, c.text) {
 						t.Errorf("attempt %d: %d %q, want %d %q", i, a.status, a.text, want, c.text)
 					}
@@ -136,7 +136,7 @@ func TestAfterATimeout(t *testing.T) {
 			w.WriteHeader(204)
 		})
 		for i := range 6 {
-			a := client.attempt(t.Context(), V2, 0, []byte("body"))
+			a := client.attempt(t.Context(), V2, []byte("body"))
 			if want := i % 2 * 204; a.status != want {
 				t.Errorf("attempt %d: %d %q, want status %d", i, a.status, a.text, want)
 			}
