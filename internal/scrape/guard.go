@@ -12,8 +12,13 @@ const (
 	// guardAbove is the size of a body above which it is looked through before a
 	// parser sees it: below it what a parser makes of the worst body is small.
 	guardAbove = 128 << 10
-	// maxLine is a series and what may stand behind it in a line.
-	maxLine = MaxSeriesBytes + 4<<10
+	// maxSample limits how a sample is written, its exemplar included. A body that
+	// is not looked through has no longer one, and of either a series that exceeds
+	// MaxSeriesBytes is refused when it was parsed.
+	maxSample = guardAbove
+	// maxLabels limits the labels of a sample in protobuf, where one of which three bytes
+	// count against MaxSeriesBytes takes up to seven.
+	maxLabels = 3 * MaxSeriesBytes
 	// maxMessage limits one histogram or summary in protobuf.
 	maxMessage = 1 << 20
 	// excluded is how many samples Keep and Drop may leave out for each one that
@@ -21,9 +26,9 @@ const (
 	excluded = 4
 )
 
-// guard refuses bodies that a parser would blow up. textparse makes 32 bytes of a
-// label of five and 64 of a bucket of two, so that SCRAPE_MAX_BYTES alone would
-// not bound memory. Only a body of a new shape comes here.
+// guard refuses bodies that a parser would blow up, and none that it would not.
+// textparse makes 32 bytes of a label of five and 64 of a bucket of two, so that
+// SCRAPE_MAX_BYTES alone would not bound memory. Only a body of a new shape comes here.
 func guard(b []byte, f format, sampleLimit int) error {
 	switch {
 	case len(b) <= guardAbove:
@@ -32,48 +37,82 @@ func guard(b []byte, f format, sampleLimit int) error {
 		g := pbGuard{parts: (1 + excluded) * sampleLimit}
 		return g.body(b)
 	default:
-		return guardLines(b)
+		return guardText(b, maxSample)
 	}
 }
 
-// guardLines limits the length of lines. A label value must not go on in the next
-// line: the formats want a line feed in it to be escaped.
-func guardLines(b []byte) error {
-	for len(b) > 0 {
-		line := b
-		if nl := bytes.IndexByte(b, '\n'); nl >= 0 {
-			line = b[:nl]
-		}
-		b = b[min(len(line)+1, len(b)):]
-		if len(line) > maxLine {
-			return failed(LabelLimit, "line %.200q... has %d bytes, the limit is %d", line, len(line), maxLine)
-		}
-		if len(line) > 0 && line[0] != '#' && openQuote(line) {
-			return failed(Parse, "line %.200q: a quote is not closed", line)
-		}
-	}
-	return nil
-}
-
-// openQuote reports whether a quoted string begins in the line and does not end.
-func openQuote(line []byte) bool {
-	open := false
+// guardText limits how long samples are. What a parser makes of a comment does not
+// grow with it.
+func guardText(b []byte, limit int) error {
 	for {
-		i := bytes.IndexByte(line, '"')
-		if i < 0 {
-			return open
+		b = bytes.TrimLeft(b, " \t\n")
+		if len(b) == 0 || b[0] == 0 {
+			return nil // textparse ends at a zero
 		}
-		if open {
-			n := 0
-			for n < i && line[i-1-n] == '\\' {
-				n++
-			}
-			open = n%2 == 1 // the quote is escaped
-		} else {
-			open = true
+		if b[0] == '#' {
+			b = b[commentEnd(b):]
+			continue
 		}
-		line = line[i+1:]
+		n := sampleEnd(b)
+		if n > limit {
+			return failed(LabelLimit, "series %.200q...: the line has more than %d bytes", b[:n], limit)
+		}
+		b = b[n:]
 	}
+}
+
+// sampleEnd is the length of the sample that b begins with. Between quotes it may go
+// on in the next line.
+func sampleEnd(b []byte) int {
+	quoted := false
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			if quoted {
+				i++
+			}
+		case '"':
+			quoted = !quoted
+		case '\n':
+			if !quoted {
+				return i
+			}
+		}
+	}
+	return len(b)
+}
+
+// commentEnd is the length of the comment that b begins with. Quotes mean nothing in it,
+// but for those of a metric's name.
+func commentEnd(b []byte) int {
+	n := 0
+	if rest := bytes.TrimLeft(b[1:], " \t"); len(rest) > 4 {
+		switch string(rest[:4]) {
+		case "HELP", "TYPE", "UNIT":
+			rest = bytes.TrimLeft(rest[4:], " \t")
+			n = len(b) - len(rest)
+			if len(rest) > 0 && rest[0] == '"' {
+				n += quotedEnd(rest)
+			}
+		}
+	}
+	if end := bytes.IndexAny(b[n:], "\n\x00"); end >= 0 {
+		return n + end
+	}
+	return len(b)
+}
+
+// quotedEnd is the length of the quoted string that b begins with.
+func quotedEnd(b []byte) int {
+	for i := 1; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(b)
 }
 
 // pbGuard counts what a body of MetricFamily messages consists of.
@@ -120,8 +159,8 @@ func (g *pbGuard) metric(m []byte) error {
 	return messages(m, func(field protowire.Number, msg []byte) error {
 		switch {
 		case field == fieldLabel:
-			if labels += len(msg) + 2; labels > MaxSeriesBytes {
-				return failed(LabelLimit, "a series has more than %d bytes of labels, the limit is %d", labels, MaxSeriesBytes)
+			if labels += len(msg) + 2; labels > maxLabels {
+				return failed(LabelLimit, "a series has more than %d bytes of labels", maxLabels)
 			}
 			return nil
 		case field < fieldGauge, field > fieldUntyped && field != fieldHistogram:
