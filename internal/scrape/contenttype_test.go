@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/prometheus/prometheus/model/textparse"
+	dto "github.com/prometheus/prometheus/prompb/io/prometheus/client"
 )
 
 const om, pb = "application/openmetrics-text", "application/vnd.google.protobuf"
@@ -111,5 +112,25 @@ func TestContentType(t *testing.T) {
 				t.Errorf("an empty body: %v\n%swant\n%s", err, got, want)
 			}
 		})
+	}
+}
+
+// Only gzip says something of a body, as in Prometheus: there are targets that name a
+// character set, a media type or nothing at all.
+func TestContentEncoding(t *testing.T) {
+	f := newFake(t)
+	s := newScraper(t, Options{Target: f.url})
+	for _, encoding := range []string{"", " ", "identity", "none", "utf-8", "UTF-8", "text/plain", "text/plain; charset=utf-8", "chunked", "br", "deflate", "GZIP", "gzip, identity", "x"} {
+		for _, contentType := range []string{typeText, typePB} {
+			body := []byte("a{l=\"x\"} 1\n")
+			if contentType == typePB {
+				body = protobufBody(t, []*dto.MetricFamily{gaugeFamily("a", "x", 1)})
+			}
+			f.handle(answer(contentType, body, "Content-Encoding", encoding))
+			sc, err := s.Scrape(t.Context(), epoch, nil)
+			if got := dump(sc); err != nil || !strings.HasPrefix(got, "a{l=\"x\"} 1\nup 1\n") {
+				t.Errorf("%q over %s: %v\n%s", encoding, contentType, err, got)
+			}
+		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
@@ -137,17 +138,18 @@ func (t *target) answer(resp *http.Response) (body []byte, f format, err error) 
 	if f, err = formatOf(t.name, resp.Header.Get("Content-Type")); err != nil && len(body) > 0 {
 		return nil, 0, err
 	}
+	// Rather this than what a parser makes of a body that is compressed otherwise.
+	if enc := resp.Header.Get("Content-Encoding"); enc != "" && enc != "gzip" && f != formatProtobuf && !utf8.Valid(body) {
+		return nil, 0, failed(ContentType, "scrape %s: content encoding %.40q over what is no text, want gzip or none", t.name, enc)
+	}
 	return body, f, nil
 }
 
-// unpack reads the body of an answer and takes its compression off.
+// unpack reads the body of an answer and takes its compression off. As in Prometheus
+// any other Content-Encoding than gzip says nothing of the body.
 func (t *target) unpack(resp *http.Response) (body []byte, err error) {
-	switch enc := resp.Header.Get("Content-Encoding"); enc {
-	case "", "identity":
+	if resp.Header.Get("Content-Encoding") != "gzip" {
 		return t.read(resp.Body, resp.ContentLength)
-	case "gzip":
-	default:
-		return nil, failed(ContentType, "scrape %s: content encoding %.40q, want gzip or none", t.name, enc)
 	}
 	gz, err := gzip.NewReader(resp.Body)
 	if err != nil {
