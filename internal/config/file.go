@@ -101,7 +101,7 @@ func parseFile(text []byte, dir string, base Endpoint) ([]Endpoint, []Warning, e
 	}
 	var f fileConfig
 	if err := yaml.UnmarshalStrict(text, &f); err != nil {
-		return nil, nil, yamlError(err)
+		return nil, nil, locate(text, err)
 	}
 	if len(f.RemoteWrite) == 0 {
 		return nil, nil, errors.New("has no entry under remote_write; give at least one with a url")
@@ -111,7 +111,7 @@ func parseFile(text []byte, dir string, base Endpoint) ([]Endpoint, []Warning, e
 	}
 	// Once more without types, since those hide secrets when they are written.
 	var raw struct {
-		RemoteWrite []any `yaml:"remote_write"`
+		RemoteWrite []value `yaml:"remote_write"`
 	}
 	if err := yaml.Unmarshal(text, &raw); err != nil {
 		return nil, nil, yamlError(err)
@@ -129,12 +129,15 @@ func parseFile(text []byte, dir string, base Endpoint) ([]Endpoint, []Warning, e
 			continue
 		}
 		where := fmt.Sprintf("remote_write entry %d", i+1)
+		if i < len(raw.RemoteWrite) {
+			where = fmt.Sprintf("line %d: %s", raw.RemoteWrite[i].line, where)
+		}
 		if r.Name != "" {
 			where += " (" + quote(r.Name) + ")"
 		}
 		e, problems := r.endpoint(dir, base)
 		if i < len(raw.RemoteWrite) {
-			e.entry = fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%#v", raw.RemoteWrite[i])))
+			e.entry = fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%#v", raw.RemoteWrite[i].raw)))
 		}
 		if e.Name != "" && names[e.Name] {
 			problems = append(problems, errors.New("name stands there twice; names must differ"))

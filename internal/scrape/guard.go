@@ -128,7 +128,7 @@ const (
 )
 
 var (
-	errParts    = failed(SampleLimit, "too many metrics, buckets, quantiles or exemplars in one scrape")
+	errParts    = failed(SampleLimit, "too many metrics, buckets, quantiles or exemplars in one scrape: more than %d for each sample that SCRAPE_SAMPLE_LIMIT lets in", 1+excluded)
 	errProtobuf = failed(Parse, "malformed %s body", formatProtobuf)
 )
 

@@ -103,7 +103,7 @@ func TestHostile(t *testing.T) {
 					return
 				}
 			}
-		}, TooLarge, "exceeds the limit of 12582912 bytes"},
+		}, TooLarge, "exceeds the limit of 12582912 bytes that SCRAPE_MAX_BYTES sets"},
 		{"slow body", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", typeText)
 			w.Write([]byte("a 1\n"))
@@ -129,7 +129,7 @@ func TestHostile(t *testing.T) {
 		{"redirect", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
 		}, Status, "answered 302"},
-		{"a million series", answer(typeText, million), SampleLimit, "more than 50000 samples"},
+		{"a million series", answer(typeText, million), SampleLimit, "more than 50000 samples in one scrape, the limit that SCRAPE_SAMPLE_LIMIT sets"},
 		{"10 MB of labels", answer(typeText, []byte("a{l=\""+big+"\"} 1\n")), LabelLimit, "more than 131072 bytes"},
 		{"100 kB of labels", answer(typeText, []byte("a{l=\""+big[:100_000]+"\"} 1\n")), LabelLimit, "the limit is 65536"},
 		{"10 MB of labels, protobuf", answer(typePB, protobufBody(t, []*dto.MetricFamily{gaugeFamily("a", big, 1)})), LabelLimit, "more than 196608 bytes of labels"},
@@ -138,7 +138,7 @@ func TestHostile(t *testing.T) {
 		{"two million labels", answer(typeText, []byte("a{"+strings.Repeat("l=\"\n\",", 1<<20)+"} 1\n")), LabelLimit, "more than 131072 bytes"},
 		{"a quote that is not closed", answer(typeText, []byte("a{l=\""+strings.Repeat("\nb 1", 1<<19))), LabelLimit, "more than 131072 bytes"},
 		{"two million labels, protobuf", answer(typePB, oneMetric(repeat(2<<20, tagLabel, 0))), LabelLimit, "bytes of labels"},
-		{"two million metrics", answer(typePB, delimited(repeat(2<<20, tagMetric, 0))), SampleLimit, "too many metrics"},
+		{"two million metrics", answer(typePB, delimited(repeat(2<<20, tagMetric, 0))), SampleLimit, "SCRAPE_SAMPLE_LIMIT"},
 		{"two million buckets", answer(typePB, oneMetric(message(pbHistogram, repeat(500_000, tagPart, 0)))), SampleLimit, "too many"},
 		{"a histogram of two million buckets", answer(typePB, oneMetric(message(pbHistogram, repeat(2<<20, tagPart, 0)))), SampleLimit, "a histogram or summary"},
 		{"two million buckets behind a group", answer(typePB, oneMetric(append([]byte{9<<3 | 3, 9<<3 | 4}, message(pbHistogram, repeat(2<<20, tagPart, 0))...))), SampleLimit, "a histogram or summary"},
@@ -164,7 +164,7 @@ func TestHostile(t *testing.T) {
 		{"unknown compression", answer(typeText, zip(t, []byte("a 1\n")), "Content-Encoding", "br"), ContentType, "\"br\""},
 		{"unknown compression, protobuf", answer(typePB, zip(t, protobufBody(t, synthetic(1))), "Content-Encoding", "zstd"), Parse, "malformed protobuf"},
 		{"plain text called gzip", answer(typeText, []byte("a 1\n, and more than ten bytes"), "Content-Encoding", "gzip"), Parse, "gzip"},
-		{"gzip bomb", answer(typeText, zip(t, make([]byte, 16<<20)), "Content-Encoding", "gzip"), TooLarge, "exceeds the limit"},
+		{"gzip bomb", answer(typeText, zip(t, make([]byte, 16<<20)), "Content-Encoding", "gzip"), TooLarge, "SCRAPE_MAX_BYTES"},
 		{"cut off gzip", answer(typeText, zip(t, []byte("a 1\n"))[:15], "Content-Encoding", "gzip"), Network, "unexpected EOF"},
 		{"broken native histogram", answer(typePB, protobufBody(t, []*dto.MetricFamily{nativeFamily(9)})), Parse, "spans require 9 buckets"},
 		{"broken second native histogram", answer(typePB, protobufBody(t, []*dto.MetricFamily{nativeFamily(1, 9)})), Parse, "histogram \"native"},

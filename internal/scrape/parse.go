@@ -261,7 +261,7 @@ func (p *parse) sample(tp textparse.Parser, key []byte, stamped bool, v float64)
 		return nil, p.bound()
 	}
 	if r.kept++; r.kept > p.o.SampleLimit {
-		return nil, failed(SampleLimit, "more than %d samples in one scrape", p.o.SampleLimit)
+		return nil, failed(SampleLimit, "more than %d samples in one scrape, the limit that SCRAPE_SAMPLE_LIMIT sets", p.o.SampleLimit)
 	}
 	if l.seen == p.known.attempt {
 		r.noted.duplicates++
@@ -291,7 +291,7 @@ func (p *parse) addStart(column int, st int64) {
 // bound keeps the number of excluded series that are remembered in proportion.
 func (p *parse) bound() error {
 	if limit := excluded * p.o.SampleLimit; p.reading.scraped-p.reading.kept > limit {
-		return failed(SampleLimit, "more than %d excluded samples in one scrape", limit)
+		return failed(SampleLimit, "more than %d excluded samples in one scrape, %d for each that SCRAPE_SAMPLE_LIMIT lets in", limit, excluded)
 	}
 	return nil
 }

@@ -203,7 +203,7 @@ func (t *target) read(r io.Reader, length int64) ([]byte, error) {
 		t.body = b
 		if int64(len(b)) > t.maxBytes {
 			t.body = nil
-			return nil, failed(TooLarge, "scrape %s: the body exceeds the limit of %d bytes", t.name, t.maxBytes)
+			return nil, failed(TooLarge, "scrape %s: the body exceeds the limit of %d bytes that SCRAPE_MAX_BYTES sets", t.name, t.maxBytes)
 		}
 		if err == io.EOF {
 			return b, nil
