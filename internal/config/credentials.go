@@ -135,6 +135,7 @@ func (l *loader) secretFile(name string, path *string) {
 	if err != nil {
 		l.fail(name, *path, l.hint(err))
 	}
+	l.warnOddFile(name, content)
 }
 
 // pemFile is the content of an inline setting or of its _FILE form.
@@ -146,6 +147,7 @@ func (l *loader) pemFile(name, inline string, path *string) string {
 	if err != nil {
 		l.fail(name+"_FILE", *path, l.hint(err))
 	}
+	l.warnOddFile(name+"_FILE", content)
 	return content
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	promconfig "github.com/prometheus/common/config"
@@ -153,9 +154,16 @@ func (l *loader) origins(urls []*url.URL) {
 	}
 }
 
+// separators are what someone may have put between two URLs, or behind the last one, in
+// place of white space.
+var separators = regexp.MustCompile(`(?i)[,;|\s]+https?:|[,;|]+$`)
+
 // parseURL reads the URL of a receiver. It may hold credentials, even where it
 // is malformed, so that errors show it only when it cannot.
 func parseURL(s string) (*url.URL, error) {
+	if parts := separators.Split(s, -1); len(parts) > 1 {
+		return nil, fmt.Errorf("holds %d URLs that no white space separates; in REMOTE_WRITE_URL put white space between them, and in CONFIG_FILE each into an entry of its own", len(parts))
+	}
 	shown := quote(s)
 	if strings.ContainsAny(s, "@?#") {
 		shown = "the URL"

@@ -156,6 +156,7 @@ func parseFile(text []byte, dir string, base Endpoint) ([]Endpoint, []Warning, e
 		}
 		endpoints = append(endpoints, e)
 		idle = append(idle, r.idleKeys()...)
+		warnings = append(warnings, oddFiles(where, &e.Client)...)
 	}
 	if len(idle) > 0 {
 		slices.Sort(idle)

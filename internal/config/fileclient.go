@@ -118,7 +118,11 @@ func checkClient(c *promconfig.HTTPClientConfig) []error {
 		if *f.path == "" {
 			continue
 		}
-		if _, err := readFile(f.path); err != nil {
+		content, err := readFile(f.path)
+		if err == nil && strings.TrimSpace(content) == "" {
+			err = errors.New("the file is empty")
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("%s %s: %w", f.key, quote(*f.path), err))
 		}
 	}

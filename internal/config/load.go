@@ -93,6 +93,7 @@ func (l *loader) read(s *Setting) {
 	v := l.value(s)
 	if v != "" {
 		l.cfg.values[s.Name] = v
+		l.warnOdd(s, v)
 	} else {
 		v = s.fallback(l.mode, l.env)
 	}

@@ -178,6 +178,9 @@ func (c *client) post(ctx context.Context, u *url.URL, p Protocol, body []byte) 
 	if err != nil {
 		return nil, err
 	}
+	if err := emptied(&c.config); err != nil {
+		return nil, err
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, err

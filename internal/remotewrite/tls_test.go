@@ -261,3 +261,60 @@ func TestSecretFiles(t *testing.T) {
 	}
 	q.complete(t, r, nil)
 }
+
+// TestEmptiedFile: while a file with a credential is empty nothing is sent and nothing is
+// lost, and the status names it.
+func TestEmptiedFile(t *testing.T) {
+	for _, tt := range []struct {
+		kind string
+		set  func(c *promconfig.HTTPClientConfig, file string)
+	}{
+		{"token", func(c *promconfig.HTTPClientConfig, file string) {
+			c.Authorization = &promconfig.Authorization{Type: "Bearer", CredentialsFile: file}
+		}},
+		{"bearer token", func(c *promconfig.HTTPClientConfig, file string) { c.BearerTokenFile = file }},
+		{"password", func(c *promconfig.HTTPClientConfig, file string) {
+			c.BasicAuth = &promconfig.BasicAuth{Username: "right", PasswordFile: file}
+		}},
+		{"user name", func(c *promconfig.HTTPClientConfig, file string) {
+			c.BasicAuth = &promconfig.BasicAuth{UsernameFile: file, Password: "right"}
+		}},
+	} {
+		t.Run(tt.kind, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "secret")
+			write := func(text string) {
+				if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r := newReceiver(t, func(n int, g *got) reply {
+				user, password, basic := (&http.Request{Header: g.Header}).BasicAuth()
+				if basic && user == "right" && password == "right" || g.Header.Get("Authorization") == "Bearer right" {
+					return ok(g)
+				}
+				return reply{Status: http.StatusUnauthorized}
+			})
+			q := newQueue(t, 4)
+			o := fast(t, r.URL)
+			tt.set(&o.Client, file)
+			s := sender(t, o, q)
+			write("right\n")
+			q.fill(t, 1)
+			s.step(t.Context())
+			q.fill(t, 1)
+			for _, text := range []string{"", " \n"} {
+				write(text)
+				s.step(t.Context())
+				if st := s.Status(); !strings.Contains(st.CredentialError, file+", which should hold a credential, is empty") {
+					t.Errorf("with %q in the file the status says %q", text, st.CredentialError)
+				}
+			}
+			write("right\n")
+			s.step(t.Context())
+			q.complete(t, r, nil)
+			if n := len(r.requests()); n != 2 {
+				t.Errorf("%d requests, want the two with the credential", n)
+			}
+		})
+	}
+}
