@@ -99,18 +99,20 @@ func openPipeline(cfg *config.Config, warnings []config.Warning, log *logging.Lo
 
 func scrapeOptions(cfg *config.Config, log logrus.FieldLogger) scrape.Options {
 	o := scrape.Options{
-		Target:      cfg.Target,
-		Interval:    cfg.Interval,
-		Timeout:     cfg.Timeout,
-		MaxBytes:    cfg.MaxBytes,
-		SampleLimit: cfg.SampleLimit,
-		Job:         cfg.Job,
-		Instance:    cfg.Instance,
-		External:    cfg.External,
-		Keep:        cfg.Keep,
-		Drop:        cfg.Drop,
-		UserAgent:   userAgent(),
-		Log:         log,
+		Target:            cfg.Target,
+		Interval:          cfg.Interval,
+		Timeout:           cfg.Timeout,
+		MaxBytes:          cfg.MaxBytes,
+		SampleLimit:       cfg.SampleLimit,
+		NativeHistograms:  cfg.NativeHistograms,
+		ClassicHistograms: cfg.ClassicHistograms,
+		Job:               cfg.Job,
+		Instance:          cfg.Instance,
+		External:          cfg.External,
+		Keep:              cfg.Keep,
+		Drop:              cfg.Drop,
+		UserAgent:         userAgent(),
+		Log:               log,
 	}
 	if cfg.Mode == config.Plugin {
 		o.HoldBack = holdBack

@@ -48,6 +48,9 @@ type Config struct {
 	Timeout     time.Duration
 	MaxBytes    int64
 	SampleLimit int
+	// NativeHistograms are scraped in place of their classic buckets, with
+	// ClassicHistograms beside them.
+	NativeHistograms, ClassicHistograms bool
 
 	Job, Instance string
 	// External is sorted and holds neither job nor instance.

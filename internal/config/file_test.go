@@ -123,6 +123,9 @@ func TestFileLeavesOut(t *testing.T) {
 		{"", "{url: http://a/w, metadata_config: {send: false}}", omit{metadata: true}, "metadata"},
 		{"SEND_METADATA=false", "{url: http://a/w, send_exemplars: false}", omit{metadata: true, exemplars: true}, "metadata, exemplars"},
 		{"SEND_METADATA=false", "{url: http://a/w, metadata_config: {send: true}}", omit{}, ""},
+		{"SEND_EXEMPLARS=false", "{url: http://a/w}", omit{exemplars: true}, "exemplars"},
+		{"SEND_NATIVE_HISTOGRAMS=false", "{url: http://a/w}", omit{histograms: true}, "native histograms"},
+		{"SEND_NATIVE_HISTOGRAMS=false", "{url: http://a/w, send_native_histograms: true}", omit{}, ""},
 	} {
 		c, warnings, err := load(Run, "CONFIG_FILE="+writeFile(t, "rw.yml", "remote_write:\n- "+tc.entry+"\n"), tc.env)
 		if err != nil || len(warnings) > 0 {

@@ -50,10 +50,10 @@ type loader struct {
 	cfg  *Config
 	base Endpoint
 	cred credentials
-	// sendMetadata is SEND_METADATA; base has its opposite.
-	sendMetadata bool
-	errs         []error
-	warnings     []Warning
+	// send is what the settings SEND_ say; base has the opposite.
+	send     struct{ metadata, exemplars, nativeHistograms bool }
+	errs     []error
+	warnings []Warning
 	// bad holds the names that an error was reported for, so that none is
 	// blamed again for contradicting something.
 	bad map[string]bool
@@ -190,6 +190,9 @@ func (l *loader) relations() {
 		if v := c.values[name]; v != "" && !l.bad[name] && strings.ContainsAny(v, ", ") && !strings.ContainsAny(v, "{[") {
 			l.warn(name, "has a comma or a space, which no metric name has; separate names with |")
 		}
+	}
+	if c.ClassicHistograms && !c.NativeHistograms && !l.bad["SCRAPE_NATIVE_HISTOGRAMS"] {
+		l.warn("ALWAYS_SCRAPE_CLASSIC_HISTOGRAMS", "has no effect without SCRAPE_NATIVE_HISTOGRAMS; classic buckets are scraped anyway")
 	}
 	if l.mode == Plugin && l.set("DATA_DIR") && !below(c.DataDir, "/data") && !below(c.DataDir, "/run/docker") {
 		l.warn("DATA_DIR", "in the plugin only /data survives an upgrade; leave it unset")

@@ -230,8 +230,21 @@ var settings = []Setting{
 	{
 		Name: "SEND_METADATA", Group: groupSending, Type: Bool, Default: "true",
 		Help:  "Send type, help text and unit of each metric. `false` saves a third of the bandwidth where each scrape is a request of its own.",
-		dest:  func(l *loader) any { return &l.sendMetadata },
-		check: func(l *loader) error { l.base.OmitMetadata = !l.sendMetadata; return nil },
+		dest:  func(l *loader) any { return &l.send.metadata },
+		check: func(l *loader) error { l.base.OmitMetadata = !l.send.metadata; return nil },
+	},
+	{
+		Name: "SEND_EXEMPLARS", Group: groupSending, Type: Bool, Default: "true",
+		Help:  "Send exemplars, where the target has any.",
+		dest:  func(l *loader) any { return &l.send.exemplars },
+		check: func(l *loader) error { l.base.OmitExemplars = !l.send.exemplars; return nil },
+	},
+	{
+		Name: "SEND_NATIVE_HISTOGRAMS", Group: groupSending, Type: Bool, Default: "true",
+		Help: "Send the native histograms that SCRAPE_NATIVE_HISTOGRAMS has scraped. `false` leaves out those that wait as well, for a receiver that " +
+			"answers 5xx to them; they are counted as `relabelled`.",
+		dest:  func(l *loader) any { return &l.send.nativeHistograms },
+		check: func(l *loader) error { l.base.OmitNativeHistograms = !l.send.nativeHistograms; return nil },
 	},
 
 	{
@@ -260,6 +273,16 @@ var settings = []Setting{
 		Name: "SCRAPE_SAMPLE_LIMIT", Group: groupScrape, Type: Count, Default: "50000", Min: "1", Max: "1000000",
 		Help: "Most samples in an answer. More of them fail the scrape.",
 		dest: func(l *loader) any { return &l.cfg.SampleLimit },
+	},
+	{
+		Name: "SCRAPE_NATIVE_HISTOGRAMS", Group: groupScrape, Type: Bool, Default: "false",
+		Help: "Scrape native histograms where the target has them, in place of their classic buckets; not every receiver takes them. `false` scrapes the buckets.",
+		dest: func(l *loader) any { return &l.cfg.NativeHistograms },
+	},
+	{
+		Name: "ALWAYS_SCRAPE_CLASSIC_HISTOGRAMS", Group: groupScrape, Type: Bool, Default: "false",
+		Help: "With SCRAPE_NATIVE_HISTOGRAMS, scrape the classic buckets as well where a histogram has both, for receivers that take no native ones.",
+		dest: func(l *loader) any { return &l.cfg.ClassicHistograms },
 	},
 
 	{

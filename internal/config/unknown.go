@@ -9,7 +9,7 @@ import (
 
 // shared are the beginnings of our names that programs of all kinds use as
 // well. A name with one of them is taken for ours only if it is close to ours.
-var shared = []string{"HTTP_", "HTTPS_", "NO_", "LOG_", "DATA_", "MAX_", "MIN_", "CONFIG_", "STATUS_", "SELF_", "BATCH_", "JOB_", "INSTANCE_"}
+var shared = []string{"HTTP_", "HTTPS_", "NO_", "LOG_", "DATA_", "MAX_", "MIN_", "CONFIG_", "STATUS_", "SELF_", "BATCH_", "ALWAYS_", "JOB_", "INSTANCE_"}
 
 // unknownNames warns of names that look like settings and are none. The engine
 // refuses such names itself.

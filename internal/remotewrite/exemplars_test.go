@@ -35,7 +35,7 @@ func TestSameExemplars(t *testing.T) {
 			defer target.Close()
 			stamps := []int64{h.at - 2_000, h.at - 1_000}
 			for process := range 2 {
-				s, err := scrape.New(scrape.Options{Target: target.URL, Job: "docker", Instance: "a", Log: silent(), Series: hostNumbers, Resumed: h.spool.Begun()})
+				s, err := scrape.New(scrape.Options{Target: target.URL, Job: "docker", Instance: "a", NativeHistograms: true, Log: silent(), Series: hostNumbers, Resumed: h.spool.Begun()})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -110,7 +110,7 @@ func TestExemplarsOnce(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f := newFake(t)
-			s := newScraper(t, Options{Target: f.url, Resumed: tc.resumed})
+			s := newScraper(t, Options{Target: f.url, Resumed: tc.resumed, NativeHistograms: true})
 			for i, want := range tc.want {
 				var native []ex
 				var counter *ex
@@ -137,7 +137,7 @@ func TestExemplarsOnce(t *testing.T) {
 // series that are gone are remembered; of one that was forgotten the newest is taken.
 func TestExemplarsOutliveTheirSeries(t *testing.T) {
 	f := newFake(t)
-	s := newScraper(t, Options{Target: f.url})
+	s := newScraper(t, Options{Target: f.url, NativeHistograms: true})
 	body := exemplarBody(t, []ex{{"a", 1, 10}, {"b", 2, 11}}, &ex{"c", 1, 0})
 	at := epoch
 	scrape := func(contentType, body string) *series.Scrape {
@@ -184,7 +184,7 @@ func TestExemplarsOutliveTheirSeries(t *testing.T) {
 // and is new in the next one.
 func TestExemplarsOfAFailedScrape(t *testing.T) {
 	f := newFake(t)
-	s := newScraper(t, Options{Target: f.url})
+	s := newScraper(t, Options{Target: f.url, NativeHistograms: true})
 	body := exemplarBody(t, []ex{{"a", 1, 10}}, nil)
 	f.set(typePB, body+"\x05broken")
 	if sc, err := s.Scrape(t.Context(), epoch, nil); err == nil || len(sc.Exemplars) != 0 {

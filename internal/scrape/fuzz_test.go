@@ -76,7 +76,8 @@ func FuzzScrape(f *testing.F) {
 		{2, "# TYPE a counter\n# UNIT a_seconds seconds\na_total 1 # {id=\"7\"} 1 17\na_created 17\n# EOF\n"},
 		{2, "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 2\nh_created 3\n# EOF\n"},
 		{1, string(protobufBody(f, synthetic(110)))},
-		{1, string(protobufBody(f, append(synthetic(3), nativeFamily(1))))},
+		{1, string(protobufBody(f, append(synthetic(3), nativeFamily(1))))}, {4, string(protobufBody(f, append(synthetic(3), nativeFamily(1))))},
+		{1, string(protobufBody(f, bothForms()))}, {4, string(protobufBody(f, bothForms()))}, {7, string(protobufBody(f, bothForms()))},
 	}
 	for _, s := range seeds {
 		f.Add(s.format, []byte(s.body), uint16(len(s.body)/2), byte(0), byte('2'))
@@ -94,6 +95,9 @@ func FuzzScrape(f *testing.F) {
 	f.Fuzz(func(t *testing.T, format byte, body []byte, at uint16, op, c byte) {
 		ct := fuzzTypes[int(format)%len(fuzzTypes)]
 		fast, slow := staticScraper(t, ct, nil), staticScraper(t, ct, nil)
+		for _, s := range []*Scraper{fast, slow} {
+			s.o.NativeHistograms, s.o.ClassicHistograms = format >= 3, format >= 6
+		}
 		scrape := func(s *Scraper, ct string, body []byte) ([]string, error) {
 			s.target.client.Transport = &static{header: http.Header{"Content-Type": {ct}}, body: body}
 			sc, err := s.Scrape(context.Background(), epoch, nil)

@@ -170,8 +170,8 @@ func TestHostile(t *testing.T) {
 		{"broken second native histogram", answer(typePB, protobufBody(t, []*dto.MetricFamily{nativeFamily(1, 9)})), Parse, "histogram \"native"},
 	}
 	f := newFake(t)
-	s := newScraper(t, Options{Target: f.url, MaxBytes: 12 << 20, Timeout: 300 * time.Millisecond})
-	slow := newScraper(t, Options{Target: f.url, MaxBytes: 12 << 20, Timeout: time.Minute})
+	s := newScraper(t, Options{Target: f.url, MaxBytes: 12 << 20, Timeout: 300 * time.Millisecond, NativeHistograms: true})
+	slow := newScraper(t, Options{Target: f.url, MaxBytes: 12 << 20, Timeout: time.Minute, NativeHistograms: true})
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := s
@@ -296,7 +296,7 @@ func TestValueBits(t *testing.T) {
 
 func TestNativeHistogramsAndExemplars(t *testing.T) {
 	f := newFake(t)
-	s := newScraper(t, Options{Target: f.url})
+	s := newScraper(t, Options{Target: f.url, NativeHistograms: true})
 	ts := &types.Timestamp{Seconds: 1_700_000_001}
 	future := &types.Timestamp{Seconds: epoch.Unix() + 3600}
 	native := nativeFamily(1)

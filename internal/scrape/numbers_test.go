@@ -122,7 +122,7 @@ func TestMetadataChangeKeepsTheLine(t *testing.T) {
 func TestReleases(t *testing.T) {
 	reg := series.NewRegistry()
 	f := newFake(t)
-	s := newScraper(t, Options{Target: f.url, Series: reg, HoldBack: time.Hour})
+	s := newScraper(t, Options{Target: f.url, Series: reg, HoldBack: time.Hour, NativeHistograms: true})
 	own := ownScrape(mine(s, "own_a"), mine(s, "own_b"))
 	scrape := func(contentType, body string, o *series.Scrape) *series.Scrape {
 		f.set(contentType, body)

@@ -43,6 +43,9 @@ type Options struct {
 	// scrape after Keep and Drop. Beyond either the scrape fails as a whole.
 	MaxBytes    int64
 	SampleLimit int
+	// NativeHistograms are read in place of their classic buckets, or with
+	// ClassicHistograms beside them. Else the buckets are, as in Prometheus.
+	NativeHistograms, ClassicHistograms bool
 	// Job and Instance are set on every series; labels of these names in the
 	// exposition are renamed to exported_job and exported_instance, as Prometheus
 	// does with honor_labels: false. External labels are added where the series

@@ -107,7 +107,7 @@ func (p *parse) slow(b []byte) error {
 	case formatText:
 		tp = textparse.NewPromParser(b, nil, false)
 	case formatProtobuf:
-		tp = textparse.NewProtobufParser(b, false, false, false, false, nil)
+		tp = textparse.NewProtobufParser(b, !p.o.NativeHistograms, p.o.ClassicHistograms, false, false, nil)
 	case formatOpenMetrics:
 		p.created.begin(b)
 		defer p.created.family()

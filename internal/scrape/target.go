@@ -20,9 +20,9 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
 
-// accept asks for protobuf first: it alone carries start timestamps, exemplars and
-// native histograms, it costs an engine half of what text costs to write, and its
-// values need no decimal conversion here.
+// accept asks for protobuf first, whether or not native histograms are wanted: it alone
+// carries the start timestamps of an engine, for which Prometheus asks so as well, and
+// it costs an engine half of what text costs to write.
 const accept = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;escaping=allow-utf-8;q=0.9," +
 	"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.7," +
 	"text/plain;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1"
