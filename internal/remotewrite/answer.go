@@ -28,6 +28,8 @@ const (
 	narrowed
 	// bare: kept, resent without its exemplars.
 	bare
+	// floats: kept, resent without its native histograms, which are dropped if that is accepted.
+	floats
 	// refused: dropped.
 	refused
 	// refusing: the endpoint as a whole says no, or is not there.
@@ -37,7 +39,7 @@ const (
 var verdictNames = [...]string{
 	"delivered", "kept, to be resent", "kept, to be resent in halves", "dropped as too large",
 	"kept, to be resent in the other protocol", "kept, to be tried once in 1.0",
-	"final, partly written", "kept, to be resent scrape by scrape", "kept, to be resent without exemplars", "dropped as refused",
+	"final, partly written", "kept, to be resent scrape by scrape", "kept, to be resent without exemplars", "kept, to be resent without native histograms", "dropped as refused",
 	"the endpoint is refusing",
 }
 
@@ -53,6 +55,7 @@ type question struct {
 	mergeable   bool // it holds more scrapes than the narrowing would send at once, and no sample of it was written
 	divisible   bool // it holds more than one sample
 	exemplars   bool // it has some, and no sample of it was written
+	histograms  bool // likewise of native histograms
 	final429    bool // retry_on_http_429 is false
 	raw         int  // bytes before compression
 }
@@ -91,6 +94,9 @@ func judge(q question, status int, written bool) verdict {
 			// Prometheus throws a whole 1.0 request away for one bad sample in it, others
 			// one of 2.0 as well.
 			return narrowed
+		case q.histograms:
+			// A receiver that takes none shall get the rest.
+			return floats
 		case q.proto == V2 && written:
 			return counted
 		case q.proto == V2 && !q.v2Accepted && !q.pinned && !q.otherFailed:
@@ -115,6 +121,9 @@ func judge(q question, status int, written bool) verdict {
 		return again
 
 	case status >= 400 && status <= 499:
+		if q.histograms {
+			return floats
+		}
 		return refused
 
 	default:

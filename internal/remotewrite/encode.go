@@ -30,9 +30,11 @@ type request struct {
 	scrapes   int
 	samples   int // what the receiver is to take: floats and native histograms
 	exemplars int
-	newest    int64 // the latest timestamp in it
-	attempted bool  // sent before, with these very bounds
-	all       bool  // nothing waited behind it when it was made
+	// histograms are the native ones among the samples.
+	histograms int
+	newest     int64 // the latest timestamp in it
+	attempted  bool  // sent before, with these very bounds
+	all        bool  // nothing waited behind it when it was made
 
 	// dropped says what became of the samples between from and to that are not in
 	// the request. Delivered is zero.
@@ -48,6 +50,9 @@ type encoder struct {
 	relabel []*relabel.Config
 	omit    Omit
 	bare    bool // this request goes without exemplars
+	// floats: it goes without native histograms, which are lost for this reason.
+	floats bool
+	reason series.Loss
 
 	// places are indexed by the series' numbers.
 	places []place
@@ -140,6 +145,10 @@ func (e *encoder) gather(r *request, b *series.Batch, l *line) ([]series.Sample,
 			}
 			if h.Int == nil && h.Float == nil || r.proto == V1 && customBuckets(h.Histogram) {
 				r.dropped.Lost[series.Unsupported]++
+				continue
+			}
+			if e.floats {
+				r.dropped.Lost[e.reason]++
 				continue
 			}
 			m.Histograms = append(m.Histograms, h)

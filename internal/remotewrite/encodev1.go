@@ -81,6 +81,7 @@ func (e *encoder) encodeV1(r *request, b *series.Batch, now int64) []byte {
 	for _, l := range e.lines {
 		s, h, x := e.gather(r, b, l)
 		r.samples += len(s) + len(h)
+		r.histograms += len(h)
 		if l.family != "" && len(s)+len(h) > 0 {
 			e.describe(b, l)
 		}

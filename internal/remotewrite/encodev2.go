@@ -36,6 +36,7 @@ func (e *encoder) encodeV2(r *request, b *series.Batch) []byte {
 	for i, l := range e.lines {
 		s, h, x := e.gather(r, b, l)
 		r.samples += len(s) + len(h)
+		r.histograms += len(h)
 		for len(s)+len(h) > 0 {
 			ns, nh := run(s, h)
 			e.appendSeriesV2(&e.symbols.lines[i], s[:ns], h[:nh], x)

@@ -118,6 +118,8 @@ func plan(o *Options, s state, e event, now time.Time, random func() float64) (s
 		s.turn = once
 	case bare:
 		s.turn = stripped
+	case floats:
+		s.turn = s.turn.withoutHistograms()
 	case narrowed:
 		s = s.putAside(&e)
 	case refused:
@@ -182,7 +184,7 @@ func (s state) booked(to series.Position, t series.Tally) (state, action) {
 // delivered acts on an acceptance, also of a part that the answer counts.
 func (s state) delivered(o *Options, e *event, now time.Time, random func() float64) (state, action) {
 	r, l := &e.request, &s.note.Learned
-	fellBack := s.turn == once || s.turn == doubted
+	fellBack := s.turn.inV1()
 	t := r.dropped
 	t.Delivered = uint64(r.samples)
 	if e.verdict == counted {

@@ -216,6 +216,7 @@ type queue struct {
 	c       *spool.Cursor
 	numbers *series.Registry
 	series  []*series.Series
+	native  *series.Series // whose samples are native histograms
 	served  []point
 	time    int64
 }
@@ -236,6 +237,7 @@ func newQueue(t testing.TB, nseries int) *queue {
 			Type:   model.MetricTypeCounter, Help: fmt.Sprintf("Help of %d.", i/4),
 		}))
 	}
+	q.native = numbers.Number(&series.Series{Labels: labels.FromStrings("__name__", "native"), Type: model.MetricTypeHistogram})
 	return q
 }
 

@@ -54,10 +54,27 @@ const (
 	doubted
 	// stripped: it was refused with its exemplars.
 	stripped
+	// onlyFloats: it was refused with its native histograms. onceFloats: once or doubted, likewise.
+	onlyFloats
+	onceFloats
 )
 
+// inV1: the request is tried in 1.0 although 2.0 is the choice.
+func (t turn) inV1() bool { return t == once || t == doubted || t == onceFloats }
+
 // bare: the request goes without its exemplars, so that an answer is about its samples.
-func (t turn) bare() bool { return t == once || t == doubted || t == stripped }
+func (t turn) bare() bool { return t.inV1() || t == stripped || t == onlyFloats }
+
+// floats: it goes without its native histograms.
+func (t turn) floats() bool { return t == onlyFloats || t == onceFloats }
+
+// withoutHistograms is the turn behind this one that goes without native histograms.
+func (t turn) withoutHistograms() turn {
+	if t.inV1() {
+		return onceFloats
+	}
+	return onlyFloats
+}
 
 // aside takes the scrapes of a merged request that was refused whole one by one, so
 // that a bad one costs no other.
@@ -121,7 +138,7 @@ func (s state) protocol(o *Options, now time.Time) Protocol {
 	switch {
 	case o.Protocol != Auto:
 		return o.Protocol
-	case s.turn == once || s.turn == doubted:
+	case s.turn.inV1():
 		return V1
 	case fellBack != 0 && now.Sub(time.Unix(fellBack, 0)) < retryV2After:
 		return V1
@@ -202,8 +219,9 @@ func (s state) question(o *Options, e *event) question {
 	nothing := e.answer.written.samples == 0
 	return question{
 		proto: r.proto, pinned: o.Protocol != Auto, v2Accepted: s.proven(V2),
-		otherFailed: s.turn == once || s.turn == doubted || r.proto == V1 && s.turn == without2 || r.proto == V2 && s.turn == without1,
+		otherFailed: s.turn.inV1() || r.proto == V1 && s.turn == without2 || r.proto == V2 && s.turn == without1,
 		mergeable:   mergeable && (nothing || r.proto == V1), divisible: r.samples > 1, raw: r.raw,
-		exemplars: r.exemplars > 0 && nothing && !s.suspect.probing(), final429: o.DropOn429,
+		exemplars:  r.exemplars > 0 && nothing && !s.suspect.probing(),
+		histograms: r.histograms > 0 && nothing && !s.suspect.probing(), final429: o.DropOn429,
 	}
 }

@@ -44,8 +44,22 @@ func (s *Sender) step(ctx context.Context) {
 	}
 	e.more = s.cursor.Backlog().Samples > s.req.to.Count-s.head.Count
 	e.verdict = judge(s.state.question(&s.o, &e), e.answer.status, e.answer.written.any)
+	if aboutHistograms(&s.req, &e) {
+		e.answer.text += histogramHint
+	}
 	s.record(&s.req, &e.answer, e.verdict, time.Now())
 	s.act(ctx, &e)
+}
+
+// histogramHint stands behind an answer that may be to native histograms.
+const histogramHint = " (the request has native histograms, which not every receiver takes; " +
+	"SEND_NATIVE_HISTOGRAMS=false, or send_native_histograms: false in CONFIG_FILE, leaves them out)"
+
+// aboutHistograms reports whether an answer may be to the native histograms of the
+// request: a refusal, or a 5xx that is none of a gateway's.
+func aboutHistograms(r *request, e *event) bool {
+	status := e.answer.status
+	return r.histograms > 0 && (e.verdict == floats || status >= 500 && status <= 599 && status != 502 && status != 503 && status != 504)
 }
 
 // stale reports whether the request in work is not to be sent again as it is: it has
@@ -158,7 +172,7 @@ func (s *Sender) build(ctx context.Context) bool {
 			continue
 		}
 		s.stalls = 0
-		s.enc.bare = s.state.turn.bare()
+		s.enc.bare, s.enc.floats, s.enc.reason = s.state.turn.bare(), s.state.turn.floats(), s.state.reason()
 		s.enc.encode(&s.req, b, p, now.UnixMilli())
 		if b.Samples > 0 {
 			s.density = float64(s.req.raw) / float64(b.Samples)
