@@ -32,7 +32,7 @@ const (
 	// RingFull: the disk could not be written and the memory ring overflowed.
 	RingFull
 	// Relabelled: dropped by the endpoint's own write_relabel_configs, or by its
-	// send_native_histograms.
+	// send_native_histograms or SEND_NATIVE_HISTOGRAMS.
 	Relabelled
 	// Unsupported: remote write 1.0 cannot carry it (custom-bucket histograms).
 	Unsupported
