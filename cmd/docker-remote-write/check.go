@@ -12,7 +12,6 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/internal/config"
 	"github.com/docker-remote-write/docker-remote-write/internal/logging"
 	"github.com/docker-remote-write/docker-remote-write/internal/remotewrite"
-	"github.com/docker-remote-write/docker-remote-write/internal/scrape"
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 	"github.com/docker-remote-write/docker-remote-write/internal/spool"
 	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
@@ -40,7 +39,7 @@ func runCheck(c call) error {
 	return withLog(c, cfg, func(log *logging.Logger) error { return checkPush(c, cfg, log) })
 }
 
-// checkPush scrapes once and sends that scrape to each endpoint, through a queue
+// checkPush scrapes each target once and sends that to each endpoint, through a queue
 // of its own in a temporary directory.
 func checkPush(c call, cfg *config.Config, log *logging.Logger) (err error) {
 	dir, err := os.MkdirTemp("", "docker-remote-write-check-")
@@ -63,32 +62,43 @@ func checkPush(c call, cfg *config.Config, log *logging.Logger) (err error) {
 		return err
 	}
 
-	o := scrapeOptions(cfg, log)
-	o.Series = numbers
-	scraper, err := scrape.New(o)
+	targets, err := newTargets(cfg, numbers, nil, false, log)
 	if err != nil {
 		return err
 	}
-	defer scraper.Close()
-	ctx, cancel := context.WithTimeout(c.ctx, cfg.Timeout)
-	defer cancel()
-	sc, scrapeErr := scraper.Scrape(ctx, time.Now(), nil)
-	if scrapeErr != nil {
-		scrapeErr = fmt.Errorf("SCRAPE_TARGET=%s: %w", weburl.ShowText(cfg.Target), scrapeErr)
-		fmt.Fprintln(c.stdout, "\nthe scrape failed; up 0 is sent")
-	} else {
-		fmt.Fprintf(c.stdout, "\nscraped %d samples from %s\n", sc.Len(), weburl.ShowText(cfg.Target))
+	fmt.Fprintln(c.stdout)
+	var errs []error
+	for _, t := range targets {
+		errs = append(errs, scrapeOnce(c, t, queue))
 	}
-	if sc != nil {
-		if _, err := queue.Append(ctx, sc); err != nil {
-			return errors.Join(scrapeErr, err)
-		}
-	}
-	errs := []error{scrapeErr}
 	for i, e := range cfg.Endpoints {
 		errs = append(errs, pushOnce(c, e, cursors[i], log))
 	}
 	return errors.Join(errs...)
+}
+
+// scrapeOnce scrapes the target and appends what comes of it.
+func scrapeOnce(c call, t *target, queue *spool.Spool) error {
+	defer t.scraper.Close()
+	ctx, cancel := context.WithTimeout(c.ctx, t.Timeout)
+	defer cancel()
+	sc, err := t.scraper.Scrape(ctx, time.Now(), nil)
+	setting, url := "SCRAPE_TARGET=", weburl.ShowText(t.URL)
+	if t.Name != "" {
+		setting = "EXTRA_TARGETS, " + t.Name + "="
+	}
+	if err != nil {
+		err = fmt.Errorf("%s%s: %w", setting, url, err)
+		fmt.Fprintf(c.stdout, "the scrape of %s failed; up 0 is sent\n", url)
+	} else {
+		fmt.Fprintf(c.stdout, "scraped %d samples from %s\n", sc.Len(), url)
+	}
+	if sc != nil {
+		if _, e := queue.Append(ctx, sc); e != nil {
+			return errors.Join(err, e)
+		}
+	}
+	return err
 }
 
 // pushOnce sends what waits at the cursor and says what the receiver answered.

@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync/atomic"
+	"sync"
 	"time"
-
-	"github.com/sirupsen/logrus"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/config"
 	"github.com/docker-remote-write/docker-remote-write/internal/logging"
@@ -39,14 +37,15 @@ type pipeline struct {
 	cfg      *config.Config
 	log      *logging.Logger
 	spool    *spool.Spool
-	scraper  *scrape.Scraper
 	clock    *scrape.Clock
-	loop     *scrape.Loop
+	targets  []*target      // the engine's first
+	others   sync.WaitGroup // the loops of all but the engine's
+	cancel   func()         // ends them; nil while they do not run
+	carrier  carrier
 	senders  *senders
 	self     *telemetry.Telemetry
 	handler  http.Handler
 	started  time.Time
-	running  atomic.Bool
 	unlisten func()
 	tidier   *tidier
 	notes    []string
@@ -85,55 +84,11 @@ func openPipeline(cfg *config.Config, warnings []config.Warning, log *logging.Lo
 		State: p.state, Job: cfg.Job, Instance: cfg.Instance, External: cfg.External, Self: cfg.SelfMetrics, Series: numbers,
 	})
 	p.handler = p.self.Handler()
-	scraping := scrapeOptions(cfg, log)
-	scraping.Series = numbers
-	scraping.Resumed = p.spool.Begun()
-	p.scraper, err = scrape.New(scraping)
-	if err != nil {
+	if p.targets, err = newTargets(cfg, numbers, p.clock, p.spool.Begun(), log); err != nil {
 		return nil, errors.Join(err, p.close(context.Background()))
 	}
-	p.loop = scrape.NewLoop(p.scraper, p.clock)
 	p.senders.watch()
 	return p, nil
-}
-
-func scrapeOptions(cfg *config.Config, log logrus.FieldLogger) scrape.Options {
-	o := scrape.Options{
-		Target:            cfg.Target,
-		Interval:          cfg.Interval,
-		Timeout:           cfg.Timeout,
-		MaxBytes:          cfg.MaxBytes,
-		SampleLimit:       cfg.SampleLimit,
-		NativeHistograms:  cfg.NativeHistograms,
-		ClassicHistograms: cfg.ClassicHistograms,
-		Job:               cfg.Job,
-		Instance:          cfg.Instance,
-		External:          cfg.External,
-		Keep:              cfg.Keep,
-		Drop:              cfg.Drop,
-		UserAgent:         userAgent(),
-		Log:               log,
-	}
-	if cfg.Mode == config.Plugin {
-		o.HoldBack = holdBack
-	}
-	return o
-}
-
-// scrape scrapes until ctx is done. It may be called again afterwards.
-func (p *pipeline) scrape(ctx context.Context) {
-	p.running.Store(true)
-	defer p.running.Store(false)
-	for now := range p.loop.Times(ctx) {
-		p.take(ctx, now)
-	}
-}
-
-// take makes one scrape, with the own metrics of the moment, and hands it to the queue.
-func (p *pipeline) take(ctx context.Context, now time.Time) {
-	if sc := p.loop.Scrape(ctx, now, p.self.Own()); sc != nil {
-		p.loop.Appended(p.append(ctx, sc))
-	}
 }
 
 // append hands a scrape to the queue. In the ring is good enough for the loop;
@@ -150,27 +105,12 @@ func (p *pipeline) append(ctx context.Context, sc *series.Scrape) error {
 	return err
 }
 
-// last takes the last scrape and ends its series.
-func (p *pipeline) last(ctx context.Context, engineDown bool) {
-	now := p.loop.LastTime()
-	p.take(ctx, now)
-	err := ctx.Err()
-	if sc := p.loop.End(now, engineDown); sc != nil {
-		err = p.append(ctx, sc)
-	}
-	if err != nil {
-		p.log.WithError(err).Warn("the last scrape is missing")
-	}
-}
-
 // close stops the senders and closes the queue within the context's deadline.
 func (p *pipeline) close(ctx context.Context) error {
 	if p.unlisten != nil {
 		p.unlisten()
 	}
-	if p.scraper != nil && !p.running.Load() { // one that hangs keeps what it has
-		p.scraper.Close()
-	}
+	p.endTargets(ctx)
 	p.senders.stop(ctx)
 	if err := p.spool.Close(ctx); err != nil {
 		return fmt.Errorf("close the spool: %w", err)

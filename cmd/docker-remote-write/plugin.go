@@ -51,6 +51,7 @@ func servePlugin(ctx context.Context, env []string, cfg *config.Config, warnings
 				log.WithError(err).Error("the status page is not served")
 			}
 			opened.Store(p)
+			p.scrapeOthers(context.Background())
 			return dockerplugin.Pipeline{Scrape: p.scrape, Last: p.last, Flush: p.senders.flush}, nil
 		},
 	}

@@ -44,6 +44,7 @@ func scrapeAndSend(ctx context.Context, cfg *config.Config, warnings []config.Wa
 		return errors.Join(err, p.close(closing))
 	}
 	log.WithField("version", version).Info("scraping")
+	p.scrapeOthers(ctx)
 	err = panics.Guard("scraping", func() { p.scrape(ctx) })
 	stop() // a second signal ends it at once
 

@@ -34,37 +34,41 @@ func (p *pipeline) state() telemetry.State {
 	if err := p.spool.Err(); err != nil {
 		s.Spool.Error = err.Error()
 	}
-	p.scrapeState(&s.Scrape)
+	for _, t := range p.targets {
+		s.Targets = append(s.Targets, p.targetState(t))
+	}
+	clock := p.clock.Stats()
+	s.ClockSteps = clock.Steps + clock.Waits
 	p.senders.state(&s)
 	return s
 }
 
-func (p *pipeline) scrapeState(s *telemetry.ScrapeState) {
-	*s = telemetry.ScrapeState{
-		Target:   weburl.ShowText(p.cfg.Target),
-		Running:  p.running.Load(),
-		Interval: telemetry.Secs(p.cfg.Interval),
+func (p *pipeline) targetState(t *target) telemetry.TargetState {
+	st := t.scraper.Stats()
+	s := telemetry.TargetState{
+		Name:        t.Name,
+		URL:         weburl.ShowText(t.URL),
+		Job:         t.Job,
+		Instance:    t.Instance,
+		Running:     t.running.Load(),
+		Interval:    telemetry.Secs(t.Interval),
+		Last:        st.LastScrape,
+		LastSuccess: st.LastSuccess,
+		Duration:    telemetry.Secs(st.Duration),
+		Samples:     st.LastSamples,
+		Successes:   st.Outcomes[scrape.OK],
+		Failures:    st.Failed(),
+		Held:        st.Outcomes[scrape.HeldBack],
+		Scraped:     st.Samples,
+		Timestamps:  st.TimestampsIgnored,
 	}
-	if p.scraper == nil {
-		return
-	}
-	st, clock := p.scraper.Stats(), p.clock.Stats()
 	if s.Running {
-		s.Waiting = cmp.Or(clock.Waiting, st.Waiting)
+		s.Waiting = cmp.Or(p.clock.Stats().Waiting, st.Waiting)
 	}
-	s.Last = st.LastScrape
-	s.LastSuccess = st.LastSuccess
 	if !st.Up {
 		s.LastError = st.LastError
 	}
-	s.Duration = telemetry.Secs(st.Duration)
-	s.Samples = st.LastSamples
-	s.Successes = st.Outcomes[scrape.OK]
-	s.Failures = st.Failed()
-	s.Held = st.Outcomes[scrape.HeldBack]
-	s.Scraped = st.Samples
-	s.Timestamps = st.TimestampsIgnored
-	s.ClockSteps = clock.Steps + clock.Waits
+	return s
 }
 
 // state adds the endpoints and what is known of their configuration.

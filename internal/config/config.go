@@ -51,6 +51,8 @@ type Config struct {
 	// NativeHistograms are scraped in place of their classic buckets, with
 	// ClassicHistograms beside them.
 	NativeHistograms, ClassicHistograms bool
+	// Extra are the targets of EXTRA_TARGETS, in their order.
+	Extra []ScrapeTarget
 
 	Job, Instance string
 	// External is sorted and holds neither job nor instance.

@@ -51,6 +51,8 @@ func (c *Config) Effective() []Line {
 			line.Value = redact.Hidden
 		case s.Name == "REMOTE_WRITE_URL":
 			line.Value = displayAll(line.Value)
+		case s.Type == Targets:
+			line.Value = displayTargets(line.Value)
 		case s.Type == Target:
 			line.Value = weburl.ShowText(line.Value)
 		case s.Type == PEM:
@@ -129,11 +131,17 @@ func authentication(c *promconfig.HTTPClientConfig) string {
 	return strings.Join(kinds, " and ")
 }
 
-// Write prints the effective settings and, after them, the endpoints.
+// Write prints the effective settings and, after them, the targets and the endpoints.
 func (c *Config) Write(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	for _, l := range c.Effective() {
 		fmt.Fprintf(t, "%s\t%s\t%s\n", l.Name, printable(l.Value), l.Source)
+	}
+	for i, target := range c.Targets() {
+		fmt.Fprintf(t, "\ntarget %d\n", i+1)
+		for _, l := range target.Effective() {
+			fmt.Fprintf(t, "  %s\t%s\n", l.Name, printable(l.Value))
+		}
 	}
 	for i := range c.Endpoints {
 		fmt.Fprintf(t, "\nendpoint %d\n", i+1)

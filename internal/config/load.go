@@ -34,6 +34,7 @@ func Load(mode Mode, environ []string) (*Config, []Warning, error) {
 	}
 	l.external()
 	l.relations()
+	l.extra()
 	l.proxies()
 	l.endpoints()
 	l.cfg.base = l.base
@@ -51,9 +52,12 @@ type loader struct {
 	base Endpoint
 	cred credentials
 	// send is what the settings SEND_ say; base has the opposite.
-	send     struct{ metadata, exemplars, nativeHistograms bool }
-	errs     []error
-	warnings []Warning
+	send struct{ metadata, exemplars, nativeHistograms bool }
+	// extraCA and extraInsecure are EXTRA_TARGETS_CA and EXTRA_TARGETS_INSECURE_SKIP_VERIFY.
+	extraCA       string
+	extraInsecure bool
+	errs          []error
+	warnings      []Warning
 	// bad holds the names that an error was reported for, so that none is
 	// blamed again for contradicting something.
 	bad map[string]bool

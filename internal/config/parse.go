@@ -158,35 +158,37 @@ func parseSize(v string) (int64, error) {
 }
 
 // checkTarget normalises SCRAPE_TARGET.
-func checkTarget(l *loader) error {
-	const want = "give unix:///path/of/socket or http://host:port/metrics"
-	t := &l.cfg.Target
-	if path, ok := strings.CutPrefix(*t, "unix:"); ok {
-		if trimmed, ok := strings.CutPrefix(path, "//"); ok {
-			path = trimmed
-		}
+func checkTarget(l *loader) (err error) {
+	l.cfg.Target, _, err = targetURL(l.cfg.Target, "http")
+	return err
+}
+
+// targetURL checks and normalises the URL of a target with one of the schemes, or of a
+// socket. host is what stands there of the host, empty for a socket.
+func targetURL(t string, schemes ...string) (normal, host string, err error) {
+	want := "give unix:///path/of/socket or " + strings.Join(schemes, " or ") + "://host:port/metrics"
+	if path, ok := strings.CutPrefix(t, "unix:"); ok {
+		path = strings.TrimPrefix(path, "//")
 		// 107 bytes is what Linux has room for, sun_path less its closing zero.
 		if !strings.HasPrefix(path, "/") || path == "/" || len(path) > 107 {
-			return errors.New("is not an absolute path of a socket of at most 107 bytes; " + want)
+			return t, "", errors.New("is not an absolute path of a socket of at most 107 bytes; " + want)
 		}
-		*t = "unix://" + path
-		return nil
+		return "unix://" + path, "", nil
 	}
-	u, err := url.Parse(*t)
-	if err != nil || u.Scheme != "http" || u.Hostname() == "" || u.Opaque != "" {
-		return errors.New("is neither a unix socket nor an http URL; " + want)
+	u, err := url.Parse(t)
+	if err != nil || !slices.Contains(schemes, u.Scheme) || u.Hostname() == "" || u.Opaque != "" {
+		return t, "", fmt.Errorf("is neither a unix socket nor an %s URL; %s", strings.Join(schemes, " or "), want)
 	}
 	if err := checkPort(u); err != nil {
-		return err
+		return t, "", err
 	}
 	if u.User != nil || u.Fragment != "" {
-		return errors.New("has user info or a fragment, which the engine's metrics do not take; " + want)
+		return t, "", errors.New("has user info or a fragment, which no target takes; " + want)
 	}
 	if u.Path == "" || u.Path == "/" {
 		u.Path = "/metrics"
 	}
-	*t = u.String()
-	return nil
+	return u.String(), u.Host, nil
 }
 
 func checkPort(u *url.URL) error {

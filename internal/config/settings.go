@@ -2,83 +2,6 @@
 
 package config
 
-// Type is the form of a setting's value.
-type Type string
-
-// The forms of values. Their texts stand in the settings reference.
-const (
-	Text     Type = "text"
-	URLs     Type = "URLs"
-	Target   Type = "URL"
-	Choice   Type = "choice"
-	Bool     Type = "true or false"
-	Duration Type = "duration"
-	Size     Type = "size"
-	Count    Type = "number"
-	Pairs    Type = "name=value,..."
-	Regexp   Type = "regular expression"
-	Path     Type = "path"
-	PEM      Type = "PEM"
-	Address  Type = "host:port"
-)
-
-// Setting is one name of the environment.
-type Setting struct {
-	Name string
-	// Group is the heading in the settings reference.
-	Group string
-	Type  Type
-	// Default is the value that an unset or empty setting stands for, in the
-	// form in which it would be set; empty where there is none or where it is
-	// computed, and then DefaultText says how.
-	Default, DefaultText string
-	// Min and Max bound durations, sizes and numbers; ZeroMeans says what 0 does
-	// where it is allowed besides them.
-	Min, Max, ZeroMeans string
-	// Choices are the values of a Choice.
-	Choices []string
-	Help    string
-	Example string
-	// Secret values are shown nowhere.
-	Secret bool
-
-	// dest points at where the parsed value goes. Settings without one are
-	// read by name where their endpoints are put together.
-	dest func(*loader) any
-	// check looks at a value after it was parsed, and normalises it.
-	check func(*loader) error
-}
-
-const (
-	groupReceiver = "The receiver"
-	groupAuth     = "Credentials and TLS"
-	groupSending  = "Sending"
-	groupScrape   = "Scraping"
-	groupLabels   = "Labels and selection"
-	groupSpool    = "Storage"
-	groupProgram  = "The program"
-)
-
-// Settings returns the table, in the order of the reference.
-func Settings() []Setting { return settings }
-
-// Names returns the names of all settings, in the order of the reference.
-func Names() []string {
-	names := make([]string, len(settings))
-	for i := range settings {
-		names[i] = settings[i].Name
-	}
-	return names
-}
-
-// fallback is the default in the given mode.
-func (s *Setting) fallback(m Mode, env map[string]string) string {
-	if s.Name == "DATA_DIR" {
-		return defaultDataDir(m, env)
-	}
-	return s.Default
-}
-
 var settings = []Setting{
 	{
 		Name: "REMOTE_WRITE_URL", Group: groupReceiver, Type: URLs,
@@ -254,8 +177,28 @@ var settings = []Setting{
 		dest:    func(l *loader) any { return &l.cfg.Target }, check: checkTarget,
 	},
 	{
+		Name: extraTargets, Group: groupScrape, Type: Targets, Example: "node=http://127.0.0.1:9100/metrics,db@1m=http://10.0.0.5:9187/metrics",
+		Help: "What else is scraped, besides the engine: the name is the label `job`, an interval of its own may follow it. `instance` is INSTANCE where the host " +
+			"is this one, else the URL's `host:port`. `http://`, `https://` and `unix:///path/of/socket:/http/path`; 31 of them at most.",
+	},
+	{
+		Name: "EXTRA_TARGETS_CA", Group: groupScrape, Type: PEM, Example: "-----BEGIN CERTIFICATE-----\\n...",
+		Help: "Certificates of the authorities that https targets are trusted by. No others are.",
+		dest: func(l *loader) any { return &l.extraCA }, check: func(l *loader) error {
+			if l.extraCA == "" {
+				return nil
+			}
+			return checkCA(l.extraCA)
+		},
+	},
+	{
+		Name: "EXTRA_TARGETS_INSECURE_SKIP_VERIFY", Group: groupScrape, Type: Bool, Default: "false",
+		Help: "Accept any certificate of an https target.",
+		dest: func(l *loader) any { return &l.extraInsecure },
+	},
+	{
 		Name: "SCRAPE_INTERVAL", Group: groupScrape, Type: Duration, Default: "15s", Min: "100ms", Max: "1h",
-		Help: "Time between two scrapes.",
+		Help: "Time between two scrapes of a target.",
 		dest: func(l *loader) any { return &l.cfg.Interval },
 	},
 	{

@@ -55,9 +55,9 @@ func TestOptions(t *testing.T) {
 	for _, tt := range []struct{ target, job, want string }{
 		{"", "j", `want unix:///path/to.sock or http://host:port/metrics`},
 		{"unix://m.sock", "j", "want an absolute path"},
-		{"https://h/metrics", "j", "want unix://"},
+		{"ftp://h/metrics", "j", "want unix://"},
 		{"http://u:s3cret@h/metrics", "j", "user info"},
-		{"https://u:s3cret@h/metrics?token=s3cret", "j", `"https://h/metrics"`},
+		{"ftp://u:s3cret@h/metrics?token=s3cret", "j", `"ftp://h/metrics"`},
 		{"http://u:s3cret@h:bad/metrics", "j", "invalid URL"},
 		{"http:///metrics", "j", "want a host"},
 		{"http://h:99999999999/%zz", "j", "invalid URL"},

@@ -157,7 +157,7 @@ func TestExemplarsOutliveTheirSeries(t *testing.T) {
 	if got := ids(scrape(typePB, body)); got != "" {
 		t.Errorf("%q after a scrape without the series", got)
 	}
-	s.End(at, false)
+	s.End(at, false, false)
 	if got := ids(scrape(typePB, body)); got != "" {
 		t.Errorf("%q after the end of all series", got)
 	}

@@ -128,7 +128,7 @@ func TestHostile(t *testing.T) {
 		{"server error", func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", 500) }, Status, "answered 500, want 200"},
 		{"redirect", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
-		}, Status, "answered 302"},
+		}, Network, "stopped after 10 redirects"},
 		{"a million series", answer(typeText, million), SampleLimit, "more than 50000 samples in one scrape, the limit that SCRAPE_SAMPLE_LIMIT sets"},
 		{"10 MB of labels", answer(typeText, []byte("a{l=\""+big+"\"} 1\n")), LabelLimit, "more than 131072 bytes"},
 		{"100 kB of labels", answer(typeText, []byte("a{l=\""+big[:100_000]+"\"} 1\n")), LabelLimit, "the limit is 65536"},
@@ -170,8 +170,8 @@ func TestHostile(t *testing.T) {
 		{"broken second native histogram", answer(typePB, protobufBody(t, []*dto.MetricFamily{nativeFamily(1, 9)})), Parse, "histogram \"native"},
 	}
 	f := newFake(t)
-	s := newScraper(t, Options{Target: f.url, MaxBytes: 12 << 20, Timeout: 300 * time.Millisecond, NativeHistograms: true})
-	slow := newScraper(t, Options{Target: f.url, MaxBytes: 12 << 20, Timeout: time.Minute, NativeHistograms: true})
+	s := newScraper(t, Options{Target: f.url, Room: NewRoom(12<<20, 1), Timeout: 300 * time.Millisecond, NativeHistograms: true})
+	slow := newScraper(t, Options{Target: f.url, Room: NewRoom(12<<20, 1), Timeout: time.Minute, NativeHistograms: true})
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := s

@@ -124,9 +124,9 @@ func (l *Loop) Appended(err error) {
 
 // End is what is to be appended behind the last scrape: the markers that end its
 // series, a millisecond after it; down says that the engine is stopping, so that up
-// becomes 0. It is nil if there is nothing to end.
-func (l *Loop) End(last time.Time, down bool) *series.Scrape {
-	sc := l.s.End(last.Add(time.Millisecond), down)
+// becomes 0, elsewhere that the own series go on. It is nil if there is nothing to end.
+func (l *Loop) End(last time.Time, down, elsewhere bool) *series.Scrape {
+	sc := l.s.End(last.Add(time.Millisecond), down, elsewhere)
 	if sc != nil {
 		l.clock.stamped(time.UnixMilli(sc.Time))
 	}

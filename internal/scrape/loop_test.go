@@ -81,7 +81,7 @@ func (c *clocked) take(ctx context.Context, now time.Time) {
 func (c *clocked) finish(t *testing.T, down bool) {
 	last := c.LastTime()
 	c.take(t.Context(), last)
-	if sc := c.End(last, down); sc != nil {
+	if sc := c.End(last, down, false); sc != nil {
 		c.add(sc)
 	}
 }

@@ -54,7 +54,7 @@ func TestStaleness(t *testing.T) {
 			now = now.Add(time.Second)
 			switch what := rapid.SampledFrom([]string{"same", "same", "body", "body", "own", "fail", "hold", "cancel", "end", "down"}).Draw(rt, "step"); what {
 			case "end", "down":
-				if sc := s.End(now, what == "down"); sc != nil {
+				if sc := s.End(now, what == "down", false); sc != nil {
 					check(sc, what)
 					for ls, l := range live {
 						if l && (what == "end" || ls.Get("__name__") != "up") {

@@ -156,7 +156,7 @@ func TestReleases(t *testing.T) {
 			scrape(typeText, "# TYPE a gauge\na 1\n# TYPE b gauge\nb 1\n# TYPE a counter\na 2\nown_a 1\nup 1\n", own)
 		}
 		if i == 30 {
-			s.End(epoch, false)
+			s.End(epoch, false, false)
 		}
 	}
 	for range 3 {
@@ -166,7 +166,7 @@ func TestReleases(t *testing.T) {
 	if n := reg.Len(); n != 1+reports+2+2 {
 		t.Errorf("%d series are held", n)
 	}
-	s.End(epoch, true)
+	s.End(epoch, true, false)
 	s.Close()
 	if n := reg.Len(); n != 2 {
 		t.Errorf("%d series are held behind the end, want the program's 2", n)

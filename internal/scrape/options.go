@@ -7,6 +7,7 @@
 package scrape
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"time"
@@ -34,18 +35,23 @@ const MaxSeriesBytes = 64 << 10
 // Options of a Scraper. Job and Instance are required, the rest has a default.
 type Options struct {
 	// Target is unix:///path/to.sock, optionally with the HTTP path behind a colon
-	// (unix:///path/to.sock:/metrics), or http://host:port/path.
+	// (unix:///path/to.sock:/metrics), or http://host:port/path, or https, for which TLS
+	// says whom to trust.
 	Target string
+	TLS    *tls.Config
 	// Interval between two scrapes and Timeout of one, reading its body included.
 	// A Timeout of zero is 10 s or the interval if that is shorter.
 	Interval, Timeout time.Duration
-	// MaxBytes limits a body after decompression, SampleLimit the samples of one
-	// scrape after Keep and Drop. Beyond either the scrape fails as a whole.
-	MaxBytes    int64
+	// Room bounds the body after decompression, together with those of other targets;
+	// nil: one of its own of 16 MiB. SampleLimit is for the samples of one scrape after
+	// Keep and Drop. Beyond either the scrape fails as a whole.
+	Room        *Room
 	SampleLimit int
 	// NativeHistograms are read in place of their classic buckets, or with
 	// ClassicHistograms beside them. Else the buckets are, as in Prometheus.
 	NativeHistograms, ClassicHistograms bool
+	// Number is that of the target in scrapes, 0 the engine's.
+	Number uint8
 	// Job and Instance are set on every series; labels of these names in the
 	// exposition are renamed to exported_job and exported_instance, as Prometheus
 	// does with honor_labels: false. External labels are added where the series
@@ -83,8 +89,8 @@ func (o *Options) setDefaults() error {
 	if o.Timeout == 0 {
 		o.Timeout = min(DefaultTimeout, o.Interval)
 	}
-	if o.MaxBytes <= 0 {
-		o.MaxBytes = DefaultMaxBytes
+	if o.Room == nil {
+		o.Room = NewRoom(DefaultMaxBytes, 1)
 	}
 	if o.SampleLimit <= 0 {
 		o.SampleLimit = DefaultSampleLimit

@@ -210,7 +210,7 @@ func TestEnd(t *testing.T) {
 		f.set(typeText, "a 1\n")
 		s := newScraper(t, Options{Target: f.url})
 		own := ownScrape(mine(s, "own"))
-		if sc := s.End(epoch, down); sc != nil {
+		if sc := s.End(epoch, down, false); sc != nil {
 			t.Errorf("an end before the first scrape: %s", dump(sc))
 		}
 		if _, err := s.Scrape(t.Context(), epoch, own); err != nil {
@@ -220,7 +220,7 @@ func TestEnd(t *testing.T) {
 		if down {
 			up = "0"
 		}
-		sc := s.End(epoch, down)
+		sc := s.End(epoch, down, false)
 		want := "a stale\nup " + up + "\nscrape_duration_seconds stale\nscrape_samples_scraped stale\n" +
 			"scrape_samples_post_metric_relabeling stale\nscrape_series_added stale\nown stale\n"
 		if got := dump(sc); got != want || sc.Time != epoch.UnixMilli()+1 {

@@ -111,7 +111,7 @@ func (s *Scraper) Scrape(ctx context.Context, now time.Time, own *series.Scrape)
 	} else {
 		s.commit(r, now)
 	}
-	s.out.Time = now.UnixMilli()
+	s.out.Target, s.out.Time = s.o.Number, now.UnixMilli()
 	took := time.Since(began)
 	s.appendReport(r, err == nil, took)
 	s.out.Series = append(s.out.Series, own.Series...)
@@ -145,10 +145,13 @@ func (s *Scraper) empty() {
 // read gets and parses one body.
 func (s *Scraper) read(ctx context.Context, now time.Time) (*reading, error) {
 	r := &reading{}
+	defer s.target.done()
 	body, f, err := s.target.fetch(ctx)
 	if err != nil {
 		return r, err
 	}
+	s.o.Room.parsing.Lock()
+	defer s.o.Room.parsing.Unlock()
 	return r, s.body(body, f, now.UnixMilli(), r)
 }
 
@@ -200,7 +203,8 @@ func (s *Scraper) appendReport(r *reading, up bool, took time.Duration) {
 func (s *Scraper) endMissing(good bool, own []*series.Series) {
 	for _, sr := range s.sent {
 		l := s.known.line(sr)
-		if there := l.own == s.known.attempt || good && l.seen == s.known.attempt; !there {
+		there := l.own == s.known.attempt || good && l.seen == s.known.attempt
+		if elsewhere := own == nil && l.own > l.seen; !there && !elsewhere {
 			s.add(sr, staleMarker)
 		}
 	}
@@ -235,19 +239,24 @@ func (s *Scraper) finish() {
 
 // End ends every series of the last scrape with a stale marker, at now or a
 // millisecond after the last scrape, whichever is later. If the engine is going
-// down, up is 0 instead. It returns nil if there is nothing to end. What it
+// down, up is 0 instead. elsewhere says that the program's own series go on with another
+// target's scrapes. It returns nil if there is nothing to end. What it
 // returns is valid until the next call; scraping may go on afterwards.
-func (s *Scraper) End(now time.Time, down bool) *series.Scrape {
+func (s *Scraper) End(now time.Time, down, elsewhere bool) *series.Scrape {
 	s.known.begin()
 	if len(s.sent) == 0 {
 		return nil
 	}
 	s.empty()
 	s.out.Time = max(now.UnixMilli(), s.out.Time+1)
+	s.out.Target = s.o.Number
 	for _, sr := range s.sent {
-		if down && sr == s.report[reportUp] {
+		l := s.known.line(sr)
+		switch {
+		case down && sr == s.report[reportUp]:
 			s.add(sr, 0)
-		} else {
+		case elsewhere && l.own > l.seen && !slices.Contains(s.report, sr):
+		default:
 			s.add(sr, staleMarker)
 		}
 	}

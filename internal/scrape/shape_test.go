@@ -66,7 +66,7 @@ func TestShapeAfterwards(t *testing.T) {
 	t.Run("an end", func(t *testing.T) {
 		s, scrape := begin(t)
 		want := scrape(whole)
-		if sc := s.End(epoch, false); !slices.Equal(sc.Series, want) {
+		if sc := s.End(epoch, false, false); !slices.Equal(sc.Series, want) {
 			t.Errorf("%d series ended, want %d", len(sc.Series), len(want))
 		}
 		if got := scrape(whole); !slices.Equal(got, want) {

@@ -44,22 +44,23 @@ func (f format) String() string {
 const maxHeader = 64 << 10
 
 // target is what is scraped, and the buffer that bodies are read into. A proxy is
-// never used and a redirect never followed. Compression, which over a local socket
+// never used; redirects are followed as in Prometheus, which is as net/http does it.
+// Compression, which over a local socket
 // only costs, is not asked for; an answer that is compressed all the same is
 // unpacked here, where its size can be limited.
 type target struct {
-	name     string
-	client   *http.Client
-	request  *http.Request
-	timeout  time.Duration
-	maxBytes int64
-	body     []byte
+	name    string
+	client  *http.Client
+	request *http.Request
+	timeout time.Duration
+	room    *Room
+	body    []byte
 }
 
 func newTarget(o *Options) (*target, error) {
-	t := &target{name: weburl.ShowText(o.Target), timeout: o.Timeout, maxBytes: o.MaxBytes}
+	t := &target{name: weburl.ShowText(o.Target), timeout: o.Timeout, room: o.Room}
 	transport := &http.Transport{
-		DialContext: (&net.Dialer{}).DialContext, DisableCompression: true, MaxResponseHeaderBytes: maxHeader,
+		DialContext: (&net.Dialer{}).DialContext, TLSClientConfig: o.TLS, DisableCompression: true, MaxResponseHeaderBytes: maxHeader,
 	}
 	rawURL := o.Target
 	switch {
@@ -75,7 +76,7 @@ func newTarget(o *Options) (*target, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", path)
 		}
 		rawURL = "http://localhost" + httpPath
-	case !strings.HasPrefix(o.Target, "http://"):
+	case !strings.HasPrefix(o.Target, "http://") && !strings.HasPrefix(o.Target, "https://"):
 		return nil, fmt.Errorf("scrape target %q: want unix:///path/to.sock or http://host:port/metrics", t.name)
 	}
 	u, err := url.Parse(rawURL)
@@ -103,10 +104,7 @@ func newTarget(o *Options) (*target, error) {
 		h["User-Agent"] = []string{o.UserAgent}
 	}
 	t.request = &http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Header: h}
-	t.client = &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	t.client = &http.Client{Transport: transport}
 	return t, nil
 }
 
@@ -182,35 +180,55 @@ func (t *target) read(r io.Reader, length int64) ([]byte, error) {
 	if cap(t.body) > doubleBelow && len(t.body) < cap(t.body)/8 {
 		t.body = nil
 	}
+	t.body = t.body[:0]
+	want := int64(0)
 	switch {
-	case length > 0 && length <= t.maxBytes && int64(cap(t.body)) < length+2:
-		t.body = make([]byte, 0, roomFor(length))
+	case length > 0 && length <= t.room.most && int64(cap(t.body)) < length+2:
+		want = roomFor(length)
 	case t.body == nil:
-		t.body = make([]byte, 0, firstBody)
+		want = firstBody
 	}
-	b := t.body[:0]
 	for {
 		// One byte of room always remains behind what was read.
-		if cap(b)-len(b) < 2 {
-			more := len(b)
-			if more >= doubleBelow {
-				more /= 2
+		n := len(t.body)
+		if want == 0 && cap(t.body)-n < 2 {
+			want = int64(2 * n)
+			if n >= doubleBelow {
+				want = int64(n + n/2)
 			}
-			b = append(b, make([]byte, more)...)[:len(b)]
 		}
-		n, err := r.Read(b[len(b) : cap(b)-1])
-		b = b[:len(b)+n]
-		t.body = b
-		if int64(len(b)) > t.maxBytes {
-			t.body = nil
-			return nil, failed(TooLarge, "scrape %s: the body exceeds the limit of %d bytes that SCRAPE_MAX_BYTES sets", t.name, t.maxBytes)
+		if want > 0 && !t.grow(min(want, t.room.most+2)) {
+			return nil, failed(TooLarge, "scrape %s: the bodies of all targets exceed SCRAPE_MAX_BYTES together; this one has more than %d bytes", t.name, n)
+		}
+		want = 0
+		got, err := r.Read(t.body[n : cap(t.body)-1])
+		t.body = t.body[:n+got]
+		if int64(len(t.body)) > t.room.most {
+			return nil, failed(TooLarge, "scrape %s: the body exceeds the limit of %d bytes that SCRAPE_MAX_BYTES sets", t.name, t.room.most)
 		}
 		if err == io.EOF {
-			return b, nil
+			return t.body, nil
 		}
 		if err != nil {
 			return nil, readError(t.name, err)
 		}
+	}
+}
+
+// grow gives the buffer room for n bytes, if there is that much.
+func (t *target) grow(n int64) bool {
+	if !t.room.take(t.room.beyond(n) - t.room.beyond(int64(cap(t.body)))) {
+		return false
+	}
+	t.body = append(make([]byte, 0, n), t.body...)
+	return true
+}
+
+// done gives back what the buffer has beyond the target's share.
+func (t *target) done() {
+	if over := t.room.beyond(int64(cap(t.body))); over > 0 {
+		t.body = nil
+		t.room.take(-over)
 	}
 }
 

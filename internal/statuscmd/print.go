@@ -83,7 +83,9 @@ func (p *printer) forwarder(f *Forwarder) {
 		p.line("  %s%s %s:%s %s", color, mark, safe(problem.Subject), p.off, safe(problem.Text))
 		p.line("    %s%s%s", p.dim, safe(problem.Hint), p.off)
 	}
-	p.engine(s)
+	for i := range s.Targets {
+		p.target(s, &s.Targets[i])
+	}
 	p.spool(s)
 	for i := range s.Endpoints {
 		p.endpoint(s, &s.Endpoints[i])
@@ -96,8 +98,7 @@ func (p *printer) item(term, format string, a ...any) {
 	p.line("  %s%-9s%s %s", p.dim, term, p.off, fmt.Sprintf(format, a...))
 }
 
-func (p *printer) engine(s *telemetry.State) {
-	c := &s.Scrape
+func (p *printer) target(s *telemetry.State, c *telemetry.TargetState) {
 	state := "up"
 	switch {
 	case !c.Running:
@@ -107,7 +108,11 @@ func (p *printer) engine(s *telemetry.State) {
 	case c.LastError != "":
 		state = "down"
 	}
-	p.item("engine", "%s, last scrape %s, %s every %s", state, words.Ago(s.Time, c.Last),
+	term, name := "engine", ""
+	if c.Name != "" {
+		term, name = "target", p.bold+safe(c.Name)+p.off+" "
+	}
+	p.item(term, "%s%s, last scrape %s, %s every %s", name, state, words.Ago(s.Time, c.Last),
 		words.Count(uint64(c.Samples), "sample"), words.Span(c.Interval.Duration()))
 }
 

@@ -91,7 +91,7 @@ func good() telemetry.State {
 	now := time.Now()
 	return telemetry.State{
 		Version: "1.2.3", Mode: "plugin", Started: now.Add(-time.Hour),
-		Scrape:    telemetry.ScrapeState{Running: true, Interval: 15, Last: now, Samples: 409},
+		Targets:   []telemetry.TargetState{{Running: true, Interval: 15, Last: now, Samples: 409}},
 		Spool:     telemetry.SpoolState{Dir: "/data", Bytes: 1 << 20},
 		Endpoints: []telemetry.EndpointState{{Name: "default", URL: "https://metrics.example/write", Protocol: "2.0", Phase: telemetry.Idle, Delivered: 1234, Appended: 1234}},
 	}

@@ -48,8 +48,10 @@ const (
 func (s *State) Assess() {
 	s.Problems = []Problem{}
 	s.assessConfig()
-	if s.Config.Error == "" || s.Scrape.Running {
-		s.assessScrape()
+	if s.Config.Error == "" || len(s.Endpoints) > 0 {
+		for i := range s.Targets {
+			s.assessTarget(&s.Targets[i])
+		}
 		s.assessSpool()
 	}
 	for i := range s.Endpoints {
@@ -90,33 +92,35 @@ func (s *State) assessConfig() {
 	}
 }
 
-func (s *State) assessScrape() {
-	c := &s.Scrape
-	starting := s.Time.Sub(s.Started) < startGrace
+// assessTarget judges one target. What is wrong with another than the engine is a
+// warning: the program itself is well.
+func (s *State) assessTarget(c *TargetState) {
+	subject, severity, notReady := "scrape", Error, true
+	if c.Name != "" {
+		subject, severity, notReady = "target "+c.Name, Warning, false
+	}
+	first := severity
+	if s.Time.Sub(s.Started) < startGrace {
+		first = Warning
+	}
+	problem := func(sev Severity, text, hint string) { s.problem(sev, subject, text, hint).NotReady = notReady }
 	switch {
-	case !c.Running && s.Mode == "plugin":
-		sev := Error
-		if starting {
-			sev = Warning
-		}
-		s.problem(sev, "scrape", "the engine has not called StartMetrics, or has called StopMetrics since",
-			"Nothing is read while the engine is down or booting; what waits is still sent. See the engine's log if it is up.").NotReady = true
+	case !c.Running && s.Mode == "plugin" && c.Name == "":
+		problem(first, "the engine has not called StartMetrics, or has called StopMetrics since",
+			"Nothing is read of the engine while it is down or booting; what waits is still sent. See the engine's log if it is up.")
 	case !c.Running:
-		s.problem(Error, "scrape", "the scrape loop does not run", "See the log.").NotReady = true
+		problem(severity, "the scrape loop does not run", "See the log.")
 	case c.Waiting != "":
-		s.problem(Warning, "scrape", c.Waiting, "Scraping begins by itself.").NotReady = true
+		problem(Warning, c.Waiting, "Scraping begins by itself.")
+	case c.LastError != "" && c.Name != "":
+		problem(severity, c.LastError, "up is 0 meanwhile. Is "+c.URL+" the address that EXTRA_TARGETS is to name?")
 	case c.LastError != "":
-		s.problem(Error, "scrape", c.LastError,
-			"up is 0 meanwhile. Is the engine up, and is "+c.Target+" its metrics socket?").NotReady = true
+		problem(severity, c.LastError, "up is 0 meanwhile. Is the engine up, and is "+c.URL+" its metrics socket?")
 	case c.Last.IsZero():
-		sev := Error
-		if starting {
-			sev = Warning
-		}
-		s.problem(sev, "scrape", "nothing has been scraped yet", "The first scrape comes at once; see the log if it does not.").NotReady = true
+		problem(first, "nothing has been scraped yet", "The first scrape comes at once; see the log if it does not.")
 	case c.Interval > 0 && s.Time.Sub(c.Last) > 3*c.Interval.Duration()+startGrace:
-		s.problem(Error, "scrape", "the last scrape was "+words.Ago(s.Time, c.Last),
-			"Was the machine suspended, or its clock changed? Otherwise fetch /debug/pprof/goroutine?debug=2 from the plugin's socket.").NotReady = true
+		problem(severity, "the last scrape was "+words.Ago(s.Time, c.Last),
+			"Was the machine suspended, or its clock changed? Otherwise fetch /debug/pprof/goroutine?debug=2 from the plugin's socket.")
 	}
 }
 

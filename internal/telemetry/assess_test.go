@@ -20,12 +20,12 @@ func TestAssess(t *testing.T) {
 		unready, silent bool
 	}{
 		{"nothing", func(*State) {}, "", false, true},
-		{"starting", func(s *State) { s.Started, s.Scrape.Last = now.Add(-time.Second), time.Time{} }, "warning scrape: nothing has been scraped yet", true, false},
-		{"never scraped", func(s *State) { s.Scrape.Last = time.Time{} }, "error scrape: nothing has been scraped yet", true, false},
-		{"booting engine", func(s *State) { s.Started, s.Scrape.Running = now.Add(-time.Second), false }, "warning scrape: the engine has not called StartMetrics", true, false},
-		{"engine down", func(s *State) { s.Scrape.Running = false }, "error scrape: the engine has not called StartMetrics", true, false},
-		{"run without its loop", func(s *State) { s.Mode, s.Scrape.Running = "run", false }, "error scrape: the scrape loop does not run", true, false},
-		{"stuck loop", func(s *State) { s.Scrape.Last = now.Add(-10 * time.Minute) }, "error scrape: the last scrape was 10 min ago", true, false},
+		{"starting", func(s *State) { s.Started, s.Targets[0].Last = now.Add(-time.Second), time.Time{} }, "warning scrape: nothing has been scraped yet", true, false},
+		{"never scraped", func(s *State) { s.Targets[0].Last = time.Time{} }, "error scrape: nothing has been scraped yet", true, false},
+		{"booting engine", func(s *State) { s.Started, s.Targets[0].Running = now.Add(-time.Second), false }, "warning scrape: the engine has not called StartMetrics", true, false},
+		{"engine down", func(s *State) { s.Targets[0].Running = false }, "error scrape: the engine has not called StartMetrics", true, false},
+		{"run without its loop", func(s *State) { s.Mode, s.Targets[0].Running = "run", false }, "error scrape: the scrape loop does not run", true, false},
+		{"stuck loop", func(s *State) { s.Targets[0].Last = now.Add(-10 * time.Minute) }, "error scrape: the last scrape was 10 min ago", true, false},
 		{"reload failed", func(s *State) { s.Config.Error, s.Config.ReloadFailed = "line 3: unknown key", true }, "error configuration: line 3: unknown key The configuration before it stays in use", false, false},
 		{"warning", func(s *State) { s.Config.Warnings = []string{"max_shards has no effect"} }, "warning configuration: max_shards has no effect", false, false},
 		{"full spool", func(s *State) { s.Spool.Bytes = 60 << 20 }, "warning spool: 60 MiB of 64 MiB are used", false, false},
@@ -75,7 +75,7 @@ func TestLossesAreToldForAnHour(t *testing.T) {
 	}
 	for range 130 {
 		at = at.Add(30 * time.Second)
-		s.Scrape.Last = at
+		s.Targets[0].Last = at
 		got = tel.State().Problems
 	}
 	if len(got) != 1 {

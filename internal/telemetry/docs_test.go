@@ -191,7 +191,7 @@ func TestSchemaHasNothingElse(t *testing.T) {
 	}
 	compare(State{}, doc.Properties)
 	for _, v := range []any{
-		ConfigState{}, ScrapeState{}, SpoolState{}, EndpointState{}, Backlog{}, UnclaimedState{},
+		ConfigState{}, TargetState{}, SpoolState{}, EndpointState{}, Backlog{}, UnclaimedState{},
 		LogState{}, ProcessState{}, Point{}, Problem{},
 	} {
 		compare(v, doc.Defs[reflect.TypeOf(v).Name()].Properties)
@@ -202,7 +202,7 @@ func TestSchemaHasNothingElse(t *testing.T) {
 func full() State {
 	s := outage()
 	s.Config = ConfigState{Error: "no such file", File: "/data/rw.yml", Loaded: now, ReloadFailed: true, Warnings: []string{"max_shards has no meaning here"}}
-	s.Scrape.Waiting, s.Scrape.LastError, s.Spool.Error = "waiting", "refused", "no space left on device"
+	s.Targets[0].Waiting, s.Targets[0].LastError, s.Spool.Error = "waiting", "refused", "no space left on device"
 	s.Unclaimed = []UnclaimedState{{Name: "old", Since: now.Add(-time.Hour), Samples: 3}}
 	for r := range s.Endpoints[0].Lost {
 		s.Endpoints[0].Lost[r] = uint64(r)

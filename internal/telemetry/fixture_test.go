@@ -22,7 +22,7 @@ func fresh() State {
 	return State{
 		Version: "1.2.3", GoVersion: "go1.26", Mode: "plugin", Started: now.Add(-10 * time.Minute),
 		Config:    ConfigState{Loaded: now.Add(-10 * time.Minute)},
-		Scrape:    ScrapeState{Target: "unix:///run/docker/metrics.sock", Running: true, Interval: 15, Last: now.Add(-5 * time.Second), LastSuccess: now.Add(-5 * time.Second), Duration: 0.004, Samples: 409},
+		Targets:   []TargetState{{URL: "unix:///run/docker/metrics.sock", Job: "docker", Instance: "host-1", Running: true, Interval: 15, Last: now.Add(-5 * time.Second), LastSuccess: now.Add(-5 * time.Second), Duration: 0.004, Samples: 409}},
 		Spool:     SpoolState{Dir: "/data", Bytes: 1 << 20, MaxBytes: 64 << 20},
 		Endpoints: []EndpointState{{Name: "prod", URL: "https://metrics.example/api/v1/write", Protocol: "2.0", Phase: Idle}},
 	}
@@ -31,7 +31,7 @@ func fresh() State {
 // outage is the same while its receiver has been answering 503 for 12 minutes.
 func outage() State {
 	s := fresh()
-	s.Scrape.Successes, s.Scrape.Scraped = 40, 40*409
+	s.Targets[0].Successes, s.Targets[0].Scraped = 40, 40*409
 	e := &s.Endpoints[0]
 	e.Phase, e.Failures = Waiting, 19
 	e.LastError, e.LastErrorTime = `503 Service Unavailable: no <healthy> "ingester" found`, now.Add(-20*time.Second)

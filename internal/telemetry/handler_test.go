@@ -58,11 +58,11 @@ func TestReadySaysWhyNot(t *testing.T) {
 		want   string
 	}{
 		{"configuration", func(s *State) {
-			s.Config.Error, s.Endpoints, s.Scrape.Running = "REMOTE_WRITE_URL is not set", nil, false
+			s.Config.Error, s.Endpoints, s.Targets[0].Running = "REMOTE_WRITE_URL is not set", nil, false
 		}, "configuration: REMOTE_WRITE_URL is not set\n"},
-		{"before StartMetrics", func(s *State) { s.Scrape.Running = false }, "scrape: the engine has not called StartMetrics, or has called StopMetrics since\n"},
-		{"waiting", func(s *State) { s.Scrape.Waiting = "the clock says 1970" }, "scrape: the clock says 1970\n"},
-		{"engine down", func(s *State) { s.Scrape.LastError = "dial unix: connection refused" }, "scrape: dial unix: connection refused\n"},
+		{"before StartMetrics", func(s *State) { s.Targets[0].Running = false }, "scrape: the engine has not called StartMetrics, or has called StopMetrics since\n"},
+		{"waiting", func(s *State) { s.Targets[0].Waiting = "the clock says 1970" }, "scrape: the clock says 1970\n"},
+		{"engine down", func(s *State) { s.Targets[0].LastError = "dial unix: connection refused" }, "scrape: dial unix: connection refused\n"},
 		{"disk", func(s *State) { s.Spool.Error = "write 0001.seg: no space left on device" }, "spool: write 0001.seg: no space left on device\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -67,7 +67,9 @@ func renderPage(s *State) []byte {
 		w.endpoint(s, &s.Endpoints[i])
 	}
 	w.text(`<div class="cols">`)
-	w.scrape(s)
+	for i := range s.Targets {
+		w.target(s, &s.Targets[i])
+	}
 	w.spool(s)
 	w.text(`</div></main>`)
 	w.printf(`<footer><span>%s, refreshed every 15 s</span><a href="%s">status as JSON</a><a href="%s">own metrics</a><a href="%s">ready?</a>`+
@@ -195,8 +197,7 @@ func clock(s string, never bool) string {
 	return s
 }
 
-func (w *pageWriter) scrape(s *State) {
-	c := &s.Scrape
+func (w *pageWriter) target(s *State, c *TargetState) {
 	word, class := "up", "good"
 	switch {
 	case !c.Running:
@@ -208,7 +209,11 @@ func (w *pageWriter) scrape(s *State) {
 	case c.Last.IsZero():
 		word, class = "starting", "warn"
 	}
-	w.printf(`<section><div class="head"><h2>Engine</h2><span class="pill %s">%s</span></div><div class="url">%s</div><dl>`, class, word, esc(c.Target))
+	name := "Engine"
+	if c.Name != "" {
+		name = "Target " + c.Name
+	}
+	w.printf(`<section><div class="head"><h2>%s</h2><span class="pill %s">%s</span></div><div class="url">%s</div><dl>`, esc(name), class, word, esc(c.URL))
 	w.fact("Last", words.Ago(s.Time, c.Last), "", "every "+words.Span(c.Interval.Duration()))
 	w.fact("Took", fmt.Sprintf("%.1f ms", float64(c.Duration)*1000), "", "to scrape")
 	w.fact("Samples", words.Number(uint64(c.Samples)), "", "in the last")

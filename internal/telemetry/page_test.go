@@ -141,7 +141,7 @@ func TestPageIsSelfContainedAndEscapes(t *testing.T) {
 	s := outage()
 	s.Instance, s.Version, s.Mode = evil, evil, evil
 	s.Config = ConfigState{Error: evil, File: evil, Warnings: []string{evil}}
-	s.Scrape.Target, s.Scrape.LastError = evil, evil
+	s.Targets[0].URL, s.Targets[0].LastError = evil, evil
 	s.Spool.Dir, s.Spool.Error = evil, evil
 	s.Unclaimed = []UnclaimedState{{Name: evil, Samples: 3}}
 	e := &s.Endpoints[0]

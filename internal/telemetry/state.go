@@ -29,15 +29,18 @@ type State struct {
 	Ready    bool      `json:"ready"`
 	Problems []Problem `json:"problems"`
 
-	Config    ConfigState     `json:"config"`
-	Scrape    ScrapeState     `json:"scrape"`
+	Config ConfigState `json:"config"`
+	// Targets are what is scraped, the engine first.
+	Targets   []TargetState   `json:"targets"`
 	Spool     SpoolState      `json:"spool"`
 	Endpoints []EndpointState `json:"endpoints"`
 	// Unclaimed are cursors in the spool that no endpoint of the configuration
 	// has claimed; they are deleted after seven days.
 	Unclaimed []UnclaimedState `json:"unclaimed,omitempty"`
 	Log       LogState         `json:"log"`
-	Process   ProcessState     `json:"process"`
+	// ClockSteps counts the steps backwards of the host's clock.
+	ClockSteps uint64       `json:"clock_steps"`
+	Process    ProcessState `json:"process"`
 }
 
 // ConfigState is what is known of the configuration.
@@ -55,12 +58,17 @@ type ConfigState struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// ScrapeState is how reading the engine's metrics goes.
-type ScrapeState struct {
-	// Target is SCRAPE_TARGET.
-	Target string `json:"target"`
-	// Running says that the scrape loop runs: in plugin mode, between the
-	// engine's StartMetrics and its StopMetrics.
+// TargetState is how reading one target goes.
+type TargetState struct {
+	// Name tells targets of EXTRA_TARGETS apart; that of SCRAPE_TARGET has none.
+	Name string `json:"name,omitempty"`
+	// URL is that of the target, without its query.
+	URL string `json:"url"`
+	// Job and Instance are the labels of its series.
+	Job      string `json:"job"`
+	Instance string `json:"instance"`
+	// Running says that the scrape loop runs: for the engine in plugin mode, between
+	// its StartMetrics and its StopMetrics.
 	Running bool `json:"running"`
 	// Waiting is why the loop runs but does not scrape (a wrong clock, a booting
 	// engine); empty otherwise.
@@ -80,12 +88,10 @@ type ScrapeState struct {
 	Successes uint64 `json:"successes"`
 	Failures  uint64 `json:"failures"`
 	Held      uint64 `json:"held"`
-	// Scraped counts the samples read from the engine.
+	// Scraped counts the samples read from the target.
 	Scraped uint64 `json:"samples_scraped"`
 	// Timestamps counts samples that carried a time of their own, which was ignored.
 	Timestamps uint64 `json:"timestamps_ignored"`
-	// ClockSteps counts the steps backwards of the host's clock.
-	ClockSteps uint64 `json:"clock_steps"`
 }
 
 // SpoolState is the queue on disk.

@@ -46,8 +46,8 @@ const (
 	gauge   = model.MetricTypeGauge
 )
 
-// A metric without an endpoint is one of the process; the others have a series
-// for each endpoint.
+// A metric without an endpoint or a target is one of the process; the others have a
+// series for each.
 var table = []Metric{
 	{
 		Name: prefix + "build_info", Type: gauge, Always: true, Labels: []string{"version", "goversion"},
@@ -60,16 +60,25 @@ var table = []Metric{
 		"Time of the newest sample that the endpoint has taken; missing until it has taken one.",
 		func(e *EndpointState) float64 { return unix(e.NewestSent) }).always().unlessZero(),
 	{
-		Name: prefix + "scrapes_total", Type: counter, Labels: []string{"outcome"},
-		Help: "Scrapes of the engine by outcome: success or failure.",
+		Name: prefix + "scrapes_total", Type: counter, Labels: []string{"target", "outcome"},
+		Help: "Scrapes by outcome: success or failure. Those of the engine have no target.",
 		collect: func(m *Metric, s *State, put put) {
-			put(m, values{"success"}, float64(s.Scrape.Successes))
-			put(m, values{"failure"}, float64(s.Scrape.Failures))
+			for i := range s.Targets {
+				t := &s.Targets[i]
+				put(m, values{t.Name, "success"}, float64(t.Successes))
+				put(m, values{t.Name, "failure"}, float64(t.Failures))
+			}
 		},
 	},
-	one("samples_scraped_total", counter, "",
-		"Samples read from the engine.",
-		func(s *State) float64 { return float64(s.Scrape.Scraped) }),
+	{
+		Name: prefix + "samples_scraped_total", Type: counter, Labels: []string{"target"},
+		Help: "Samples read from the target. Those of the engine have no target.",
+		collect: func(m *Metric, s *State, put put) {
+			for i := range s.Targets {
+				put(m, values{s.Targets[i].Name}, float64(s.Targets[i].Scraped))
+			}
+		},
+	},
 	each("samples_sent_total", counter, "",
 		"Samples that the endpoint has taken, over restarts.",
 		func(e *EndpointState) float64 { return float64(e.Delivered) }),

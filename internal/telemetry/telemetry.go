@@ -85,6 +85,9 @@ func (t *Telemetry) snapshot() State {
 	if s.Endpoints == nil {
 		s.Endpoints = []EndpointState{} // null is no list in JSON
 	}
+	if s.Targets == nil {
+		s.Targets = []TargetState{}
+	}
 	for i := range s.Endpoints {
 		b := &s.Endpoints[i].Backlog
 		b.Age = 0
