@@ -69,7 +69,8 @@
 // across. From there on nothing is known of the times before, so that the other targets'
 // scrapes, set back as well, make no further marks. A target that is scraped so rarely
 // that its time grew all the same needs none. What is known of times at a start, when
-// nobody knows which target had which number, is the latest of the newest segment, for all.
+// nobody knows which target had which number, is the latest since the last mark, for all:
+// that of the newest segment's records, and what its header says of those before.
 //
 // The series of two targets differ, in job and instance. One that moves from one to the
 // other, as own metrics may, is defined anew with it; that its time grows is the caller's
@@ -161,12 +162,13 @@
 //	header (48 bytes)
 //	 0        8   10    12  13     16       24       32      40     44
 //	 +--------+---+-----+---+------+--------+--------+-------+------+-----+
-//	 |DRWspool|ver|flags|gap| zero | first  |  cum   | time  | zero | crc |
+//	 |DRWspool|ver|flags|gap| zero | first  |  cum   | time  |ahead | crc |
 //	 +--------+---+-----+---+------+--------+--------+-------+------+-----+
 //	 ver: 2 where records may be of other targets than 0, else 1
 //	 flags 1: the clock was set back before this segment; gap: why sequence
 //	 numbers are missing before it; first: sequence number of the first scrape;
-//	 cum: samples appended before it; time: of the first scrape, in ms
+//	 cum: samples appended before it; time: of the first scrape, in ms; ahead: by how
+//	 much the latest of those before, back to the last such flag, is later, or 0
 //
 //	record
 //	 0     4    5       6

@@ -159,6 +159,9 @@ func (l *log) load(files []found, st *stored) {
 	if x.records > 0 {
 		end = edge{x.last.seq + 1, x.end, x.newest}
 	}
+	if n := len(files); n > 0 && files[n-1].ok {
+		end.time = max(end.time, files[n-1].time+int64(files[n-1].ahead))
+	}
 	if endless {
 		// No record is smaller than frameMin: these numbers may all be taken.
 		g := files[len(files)-1]

@@ -100,7 +100,7 @@ func (l *log) push(sc *series.Scrape) (*entry, error) {
 	end := l.end()
 	e := l.ring.push(sc, l.reg)
 	e.seq, e.cum, e.lostFrom, e.busy = end.seq, end.cum, end.cum, false
-	if e.setBack = !l.ring.follows(sc.Target, sc.Time); e.setBack {
+	if l.ring.stamp(e); e.setBack {
 		l.epoch++
 	}
 	e.epoch = l.epoch

@@ -3,6 +3,7 @@
 package spool
 
 import (
+	"math"
 	"slices"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
@@ -25,9 +26,11 @@ type entry struct {
 	series.Scrape
 	column   *column
 	seq, cum uint64
-	// setBack: the clock was set back in front of it; epoch counts how often so far.
+	// setBack: the clock was set back in front of it; epoch counts how often so far. ahead
+	// is by how much the latest scrape since then is later.
 	setBack bool
 	epoch   uint64
+	ahead   uint32
 	// lostFrom: the samples from that count on that are missing in front of it were
 	// dropped by the ring; cum where there are none.
 	lostFrom uint64
@@ -113,16 +116,19 @@ func (r *ring) push(sc *series.Scrape, reg *series.Registry) *entry {
 	return e
 }
 
-// follows reports whether a scrape of that time goes on where the one before of its target
-// was. If not the clock was set back, and so it was for all of them.
-func (r *ring) follows(target uint8, time int64) bool {
-	last := r.tails[target].time
-	ok := last == 0 || time > last
-	if !ok {
+// stamp notes the time of a scrape. One that is not later than the one before of its
+// target says that the clock was set back, and so it was for all of them.
+func (r *ring) stamp(e *entry) {
+	last := r.tails[e.Target].time
+	if e.setBack = last != 0 && e.Time <= last; e.setBack {
 		r.restart(0)
 	}
-	r.tails[target].time = time
-	return ok
+	latest := e.Time
+	for i := range r.tails {
+		latest = max(latest, r.tails[i].time)
+	}
+	e.ahead = uint32(min(latest-e.Time, math.MaxUint32))
+	r.tails[e.Target].time = e.Time
 }
 
 // restart is what is known before the first scrapes: none is older than that time.

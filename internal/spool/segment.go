@@ -68,6 +68,9 @@ type header struct {
 	// appended before it, time its time.
 	first, cum uint64
 	time       int64
+	// ahead is by how much the latest of the scrapes before, back to where the clock was
+	// set back last, is later than that; 0 if it is not, as with one target.
+	ahead uint32
 }
 
 func (h *header) append(dst []byte) []byte {
@@ -87,7 +90,7 @@ func (h *header) append(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, h.first)
 	dst = binary.LittleEndian.AppendUint64(dst, h.cum)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(h.time))
-	dst = append(dst, 0, 0, 0, 0)
+	dst = binary.LittleEndian.AppendUint32(dst, h.ahead)
 	return binary.LittleEndian.AppendUint32(dst, sum(dst[at:]))
 }
 
@@ -121,6 +124,7 @@ func parseHeader(b []byte) (header, error) {
 		first:   binary.LittleEndian.Uint64(b[16:]),
 		cum:     binary.LittleEndian.Uint64(b[24:]),
 		time:    int64(binary.LittleEndian.Uint64(b[32:])),
+		ahead:   binary.LittleEndian.Uint32(b[40:]),
 	}, nil
 }
 

@@ -201,6 +201,43 @@ func TestNumbersOverRestarts(t *testing.T) {
 	}
 }
 
+// TestSetBackBeforeRestart: a target that was not scraped since the clock was set back,
+// and has another number after a restart, makes the mark then, although the newest segment
+// does not have it.
+func TestSetBackBeforeRestart(t *testing.T) {
+	dir := memoryDir(t)
+	s := mustOpen(t, dir, Options{MaxBytes: 64 << 10}) // segments of 16 KiB
+	mustClaim(t, s, "a")
+	all := several(3)
+	scs := []*series.Scrape{all[2].at(5_000_000)}
+	for at := int64(1_000_000); at < 4_800_000; at += 4_000 {
+		scs = append(scs, all[1].at(at))
+	}
+	for _, sc := range scs {
+		mustAppend(t, s, sc)
+	}
+	if n := len(segments(t, dir)); n != 2 {
+		t.Fatalf("%d segments", n)
+	}
+	closeSpool(t, s)
+	s = mustOpen(t, dir, Options{})
+	all[2].number = 3
+	last := all[2].at(4_900_000)
+	mustAppend(t, s, last)
+	closeSpool(t, s)
+	s = mustOpen(t, dir, Options{})
+	c := mustClaim(t, s, "a")[0]
+	var b series.Batch
+	if err := c.Read(ctx(), &b, c.Position(), Limits{}); err != nil {
+		t.Fatal(err)
+	}
+	if len(b.Times) != len(scs) {
+		t.Errorf("a batch of %d scrapes, want the %d in front of the mark", len(b.Times), len(scs))
+	}
+	same(t, drain(t, c, Limits{}), want(append(scs, last)...))
+	balanced(t, c)
+}
+
 // TestSegmentVersions: only segments that may hold other records than the engine's are
 // for this release alone.
 func TestSegmentVersions(t *testing.T) {
@@ -361,7 +398,7 @@ func TestTailOfEachTarget(t *testing.T) {
 		"too large, two of them rarely": {series: tailBytes/8 + 1, rounds: 2, often: 20, most: 3 * 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := mustOpen(t, memoryDir(t), Options{RingBytes: 1 << 30})
+			s := mustOpen(t, memoryDir(t), Options{RingBytes: 1 << 30, patience: time.Minute})
 			c := mustClaim(t, s, "a")[0]
 			all := newTarget(tt.series)
 			all.series = append(all.series, testSeries(tt.series), testSeries(tt.series+1))

@@ -212,7 +212,7 @@ func (w *writer) at() int64 { return w.seg.size + int64(len(w.buf)) }
 
 // begin prepares a segment that begins with that scrape.
 func (w *writer) begin(e *entry) {
-	h := header{setBack: e.setBack, several: w.several, gap: series.Unreadable, first: e.seq, cum: e.cum, time: e.Time}
+	h := header{setBack: e.setBack, several: w.several, gap: series.Unreadable, first: e.seq, cum: e.cum, time: e.Time, ahead: e.ahead}
 	if e.lostFrom < e.cum {
 		h.gap = series.RingFull
 	}
