@@ -394,8 +394,8 @@ func TestTailOfEachTarget(t *testing.T) {
 	}{
 		"small":                         {series: 2, rounds: 30, often: 1, most: 3 * tailScrapes},
 		"small, two of them rarely":     {series: 2, rounds: 30, often: 20, most: 3 * tailScrapes},
-		"too large":                     {series: tailBytes/8 + 1, rounds: 6, often: 1, most: 3 * 2},
-		"too large, two of them rarely": {series: tailBytes/8 + 1, rounds: 2, often: 20, most: 3 * 2},
+		"too large":                     {series: tailBytes/16 + 1, rounds: 4, often: 1, most: 3 * 2},
+		"too large, two of them rarely": {series: tailBytes/16 + 1, rounds: 2, often: 20, most: 3 * 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := mustOpen(t, memoryDir(t), Options{RingBytes: 1 << 30, patience: time.Minute})
