@@ -419,6 +419,7 @@ func TestTailOfEachTarget(t *testing.T) {
 				take(1)
 				take(2)
 			}
+			waitFor(t, s, func() bool { return len(s.log.ring.entries) <= tt.most })
 			kept := map[uint8]int{}
 			s.log.mu.Lock()
 			for _, e := range s.log.ring.entries {
