@@ -158,7 +158,7 @@ func TestDeletedAndRefused(t *testing.T) {
 			data := filepath.Join(memoryDir(t), "data")
 			f := newFaults()
 			s := mustOpen(t, data, Options{hook: f.hook})
-			c := mustClaim(t, s, "a")[0]
+			mustClaim(t, s, "a")
 			g := newTarget(3)
 			mustAppend(t, s, g.next())
 			f.set(op, syscall.EROFS)
@@ -174,7 +174,8 @@ func TestDeletedAndRefused(t *testing.T) {
 			mustAppend(t, s, g.next())
 			crash(t, s)
 			s = mustOpen(t, data, Options{})
-			if c = mustClaim(t, s, "a")[0]; len(drain(t, c, Limits{})) == 0 || c.Tally().Delivered != 3*4 {
+			c := mustClaim(t, s, "a")[0]
+			if len(drain(t, c, Limits{})) == 0 || c.Tally().Delivered != 3*4 {
 				t.Errorf("%d samples are there, want those of four scrapes", c.Tally().Delivered)
 			}
 			balanced(t, c)

@@ -174,7 +174,7 @@ func TestNumbersOverRestarts(t *testing.T) {
 				}
 				closeSpool(t, s)
 				s = mustOpen(t, dir, Options{})
-				c := mustClaim(t, s, "a")[0]
+				mustClaim(t, s, "a")
 				slices.Reverse(all)
 				all = all[:len(numbers)]
 				for i, g := range all {
@@ -186,7 +186,7 @@ func TestNumbersOverRestarts(t *testing.T) {
 				}
 				crash(t, s)
 				s = mustOpen(t, dir, Options{})
-				c = mustClaim(t, s, "a")[0]
+				c := mustClaim(t, s, "a")[0]
 				var b series.Batch
 				if err := c.Read(ctx(), &b, c.Position(), Limits{}); err != nil {
 					t.Fatal(err)
