@@ -87,6 +87,9 @@ func openPipeline(cfg *config.Config, warnings []config.Warning, log *logging.Lo
 	if p.targets, err = newTargets(cfg, numbers, p.clock, p.spool.Begun(), log); err != nil {
 		return nil, errors.Join(err, p.close(context.Background()))
 	}
+	if err := p.endRemoved(context.Background(), numbers); err != nil {
+		log.WithError(err).Warn("the series of a removed target have no end")
+	}
 	p.senders.watch()
 	return p, nil
 }

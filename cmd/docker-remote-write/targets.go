@@ -136,6 +136,9 @@ func (p *pipeline) endTargets(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+	if err := p.leave(); err != nil {
+		p.log.WithError(err).Warn("the series of a target that is removed now will have no end")
+	}
 	for _, t := range p.targets {
 		if !t.running.Load() { // one that hangs keeps what it has
 			t.scraper.Close()

@@ -28,6 +28,10 @@ import (
 
 // TestValues: each setting arrives where it belongs, in both modes.
 func TestValues(t *testing.T) {
+	hostname, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tc := range []struct {
 		set  string
 		get  func(*Config) any
@@ -63,6 +67,13 @@ func TestValues(t *testing.T) {
 		{"SCRAPE_TARGET=unix:/run/x.sock", func(c *Config) any { return c.Target }, "unix:///run/x.sock"},
 		{"SCRAPE_TARGET=http://[::1]:9323", func(c *Config) any { return c.Target }, "http://[::1]:9323/metrics"},
 		{"SCRAPE_TARGET=http://h/a?b=c", func(c *Config) any { return c.Target }, "http://h/a?b=c"},
+		{"EXTRA_TARGETS=node=http://127.0.0.1:9100, db@1m=http://10.0.0.5:9187/x ,db=http://localhost:1/,s=unix:/run/s.sock:/m", func(c *Config) any { return c.Extra }, []ScrapeTarget{
+			{Name: "node", URL: "http://127.0.0.1:9100/metrics", Job: "node", Instance: hostname, Interval: 15 * time.Second, Timeout: 10 * time.Second},
+			{Name: "db 10.0.0.5:9187", URL: "http://10.0.0.5:9187/x", Job: "db", Instance: "10.0.0.5:9187", Interval: time.Minute, Timeout: 10 * time.Second},
+			{Name: "db", URL: "http://localhost:1/metrics", Job: "db", Instance: hostname, Interval: 15 * time.Second, Timeout: 10 * time.Second},
+			{Name: "s", URL: "unix:///run/s.sock:/m", Job: "s", Instance: hostname, Interval: 15 * time.Second, Timeout: 10 * time.Second},
+		}},
+		{"EXTRA_TARGETS=a@2s=http://[::1]:1", func(c *Config) any { return c.Extra[0].Timeout }, 2 * time.Second},
 		{"SCRAPE_INTERVAL=5s", func(c *Config) any { return []time.Duration{c.Interval, c.Timeout} }, []time.Duration{5 * time.Second, 5 * time.Second}},
 		{"SCRAPE_TIMEOUT=15s", func(c *Config) any { return c.Timeout }, 15 * time.Second},
 		{"SCRAPE_MAX_BYTES=1MiB", func(c *Config) any { return c.MaxBytes }, int64(1 << 20)},

@@ -266,6 +266,10 @@ func (s *Scraper) End(now time.Time, down, elsewhere bool) *series.Scrape {
 	return &s.out
 }
 
+// Unended are the series that have been handed out and not ended, and the time of the
+// last scrape, in milliseconds.
+func (s *Scraper) Unended() ([]*series.Series, int64) { return slices.Clone(s.sent), s.out.Time }
+
 // Close drops the idle connection to the target and releases all series. Nothing can
 // be scraped afterwards, and what was returned last is not valid any more.
 func (s *Scraper) Close() {
