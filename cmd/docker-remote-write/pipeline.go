@@ -28,10 +28,6 @@ const (
 
 func userAgent() string { return "docker-remote-write/" + version }
 
-// appended is told of each scrape for which Append has returned, and what. A test
-// build sets it (see trace.go); nothing else does.
-var appended func(*series.Scrape, error)
-
 // pipeline is everything between the metrics socket and the receivers.
 type pipeline struct {
 	cfg      *config.Config
@@ -92,20 +88,6 @@ func openPipeline(cfg *config.Config, warnings []config.Warning, log *logging.Lo
 	}
 	p.senders.watch()
 	return p, nil
-}
-
-// append hands a scrape to the queue. In the ring is good enough for the loop;
-// that the disk refuses is the spool's to say.
-func (p *pipeline) append(ctx context.Context, sc *series.Scrape) error {
-	defer p.tidier.scraped()
-	_, err := p.spool.Append(ctx, sc)
-	if appended != nil {
-		appended(sc, err)
-	}
-	if errors.Is(err, spool.ErrNotDurable) {
-		return nil
-	}
-	return err
 }
 
 // close stops the senders and closes the queue within the context's deadline.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +15,12 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/internal/panics"
 	"github.com/docker-remote-write/docker-remote-write/internal/scrape"
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
+	"github.com/docker-remote-write/docker-remote-write/internal/spool"
 )
+
+// appended is told of each scrape for which Append has returned, and what. A test
+// build sets it (see trace.go), and tests do; nothing else.
+var appended func(*series.Scrape, error)
 
 // target is one that is scraped, in a loop of its own.
 type target struct {
@@ -99,6 +105,20 @@ func (p *pipeline) take(ctx context.Context, t *target, now time.Time) {
 	if sc := t.loop.Scrape(ctx, now, own); sc != nil {
 		t.loop.Appended(p.append(ctx, sc))
 	}
+}
+
+// append hands a scrape to the queue. In the ring is good enough for the loop;
+// that the disk refuses is the spool's to say.
+func (p *pipeline) append(ctx context.Context, sc *series.Scrape) error {
+	defer p.tidier.scraped()
+	_, err := p.spool.Append(ctx, sc)
+	if appended != nil {
+		appended(sc, err)
+	}
+	if errors.Is(err, spool.ErrNotDurable) {
+		return nil
+	}
+	return err
 }
 
 // carries reports whether the own metrics travel with the scrapes of t: they do with the

@@ -215,10 +215,14 @@ func (t *target) read(r io.Reader, length int64) ([]byte, error) {
 	}
 }
 
-// grow gives the buffer room for n bytes, if there is that much.
+// grow gives the buffer room for n bytes, or for those of the target's share if there
+// is no more. It reports false if it has those already.
 func (t *target) grow(n int64) bool {
-	if !t.room.take(t.room.beyond(n) - t.room.beyond(int64(cap(t.body)))) {
-		return false
+	had := int64(cap(t.body))
+	if !t.room.take(t.room.beyond(n) - t.room.beyond(had)) {
+		if n = t.room.share + 2; had >= n {
+			return false
+		}
 	}
 	t.body = append(make([]byte, 0, n), t.body...)
 	return true
