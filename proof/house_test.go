@@ -128,7 +128,7 @@ func identifier(x ast.Expr) string {
 // it alone.
 var layers = [][]string{
 	{"series", "words", "panics", "weburl", "redact", "replay"},
-	{"spool", "logging"},
+	{"spool", "logging", "cloudauth"},
 	{"scrape", "remotewrite", "telemetry", "config", "dockerplugin"},
 	{"statuscmd"},
 }

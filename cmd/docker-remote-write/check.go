@@ -115,6 +115,9 @@ func pushOnce(c call, e config.Endpoint, cursor *spool.Cursor, log *logging.Logg
 	defer cancel()
 	err = sender.Flush(ctx)
 	t, st := cursor.Tally(), sender.Status()
+	if st.Identity != "" {
+		fmt.Fprintf(c.stdout, "%s: credentials of %s\n", e.Name, st.Identity)
+	}
 	switch {
 	case st.AcceptedWith != "":
 		return fmt.Errorf("endpoint %s: %s: took %d samples with %s; a login page or a proxy answers so and stores nothing", e.Name, weburl.Show(e.URL), t.Delivered, st.AcceptedWith)

@@ -16,6 +16,8 @@ import (
 	promconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/relabel"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/cloudauth"
 )
 
 // Mode says how the program was started; some defaults depend on it.
@@ -97,6 +99,8 @@ type Endpoint struct {
 	Protocol string
 	// Client carries credentials, TLS and proxy. FollowRedirects is always off.
 	Client promconfig.HTTPClientConfig
+	// Cloud are credentials of a cloud, beside which Client has none.
+	Cloud cloudauth.Config
 	// Headers are added to each request, the tenant's among them. Their values
 	// may be secret.
 	Headers map[string]string

@@ -27,6 +27,9 @@ type credentials struct {
 	key, keyFile                     string
 	serverName                       string
 	insecure                         bool
+	sigv4Region, sigv4RoleARN        string
+	azureClientID                    string
+	googleIAM                        bool
 }
 
 // client turns the credentials into the configuration of an HTTP client.

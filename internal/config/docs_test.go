@@ -233,6 +233,8 @@ func TestTable(t *testing.T) {
 			environ = append(environ, "REMOTE_WRITE_PASSWORD=x")
 		case "REMOTE_WRITE_PASSWORD":
 			environ = append(environ, "REMOTE_WRITE_USERNAME=x")
+		case "REMOTE_WRITE_SIGV4_ROLE_ARN":
+			environ = append(environ, "REMOTE_WRITE_SIGV4_REGION=x")
 		}
 		if _, _, err := load(Run, environ...); err != nil {
 			t.Errorf("the example of %s: %v", s.Name, err)

@@ -9,7 +9,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	promconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/redact"
@@ -83,7 +82,7 @@ func (e *Endpoint) Effective() []Line {
 		{Name: "name", Value: e.Name},
 		{Name: "url", Value: weburl.Show(e.URL)},
 		{Name: "protocol", Value: e.Protocol},
-		{Name: "authentication", Value: authentication(&e.Client)},
+		{Name: "authentication", Value: authentication(e)},
 		{Name: "timeout", Value: model.Duration(e.Timeout).String()},
 		{Name: "max_samples_per_send", Value: fmt.Sprint(e.MaxSamples)},
 		{Name: "batch_send_deadline", Value: model.Duration(e.Deadline).String()},
@@ -114,7 +113,8 @@ func backoff(low, high time.Duration) string {
 	return model.Duration(low).String() + " to " + model.Duration(high).String()
 }
 
-func authentication(c *promconfig.HTTPClientConfig) string {
+func authentication(e *Endpoint) string {
+	c := &e.Client
 	var kinds []string
 	add := func(set bool, kind string) {
 		if set {
@@ -124,6 +124,7 @@ func authentication(c *promconfig.HTTPClientConfig) string {
 	add(c.BasicAuth != nil, "basic")
 	add(c.Authorization != nil, "bearer")
 	add(c.OAuth2 != nil, "oauth2")
+	add(e.Cloud.Set(), e.Cloud.String())
 	add(c.TLSConfig.Cert != "" || c.TLSConfig.CertFile != "", "client certificate")
 	if len(kinds) == 0 {
 		return "none"

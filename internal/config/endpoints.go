@@ -30,6 +30,7 @@ func (l *loader) endpoints() {
 		l.fail("REMOTE_WRITE_URL", "", errors.New(
 			"is not set; set it to the receiver's remote write URL, such as https://prometheus.example.org/api/v1/write, or set CONFIG_FILE"))
 		l.client(nil)
+		l.cloud(nil)
 		l.headers()
 	}
 }
@@ -98,12 +99,14 @@ func (l *loader) fromEnvironment() {
 	}
 	l.origins(urls)
 	client, headers := l.client(urls), l.headers()
+	l.cloudAlone()
 	for _, u := range urls {
 		e := l.base
-		e.URL, e.Headers, e.Client = u, headers, client
+		e.URL, e.Headers, e.Client, e.Cloud = u, headers, client, l.cloud(u)
 		if u.User != nil {
 			if names := l.among("REMOTE_WRITE_USERNAME", "REMOTE_WRITE_PASSWORD", "REMOTE_WRITE_PASSWORD_FILE",
-				"REMOTE_WRITE_BEARER_TOKEN", "REMOTE_WRITE_BEARER_TOKEN_FILE"); len(names) > 0 {
+				"REMOTE_WRITE_BEARER_TOKEN", "REMOTE_WRITE_BEARER_TOKEN_FILE"); len(names) > 0 || e.Cloud.Set() {
+				names = append(names, l.clouds()...)
 				l.contradict(append([]string{name}, names...), "the URL holds a user name as well; keep one of the two")
 			}
 			e.takeUser()
@@ -195,7 +198,7 @@ func (l *loader) clearText() {
 	for i := range l.cfg.Endpoints {
 		e := &l.cfg.Endpoints[i]
 		c := &e.Client
-		if e.URL.Scheme == "https" || loopback(e.URL.Hostname()) || c.BasicAuth == nil && c.Authorization == nil && c.OAuth2 == nil {
+		if e.URL.Scheme == "https" || loopback(e.URL.Hostname()) || c.BasicAuth == nil && c.Authorization == nil && c.OAuth2 == nil && !e.Cloud.Set() {
 			continue
 		}
 		if ip, err := netip.ParseAddr(e.URL.Hostname()); err == nil && ip.Unmap().IsPrivate() {

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/prometheus/model/relabel"
 	"go.yaml.in/yaml/v2"
 
+	"github.com/docker-remote-write/docker-remote-write/internal/cloudauth"
 	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
 
@@ -47,9 +48,9 @@ type remoteWrite struct {
 	QueueConfig    queueConfig                 `yaml:"queue_config"`
 	MetadataConfig metadataConfig              `yaml:"metadata_config"`
 
-	SigV4     any `yaml:"sigv4"`
-	AzureAD   any `yaml:"azuread"`
-	GoogleIAM any `yaml:"google_iam"`
+	SigV4     *cloudauth.SigV4     `yaml:"sigv4"`
+	AzureAD   *cloudauth.AzureAD   `yaml:"azuread"`
+	GoogleIAM *cloudauth.GoogleIAM `yaml:"google_iam"`
 }
 
 // UnmarshalYAML decodes strictly over the defaults of the HTTP client, whose
@@ -137,6 +138,7 @@ func parseFile(text []byte, dir string, base Endpoint) ([]Endpoint, []Warning, e
 		}
 		e, problems := r.endpoint(dir, base)
 		if i < len(raw.RemoteWrite) {
+			problems = append(problems, emptyClouds(raw.RemoteWrite[i].raw)...)
 			e.entry = fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%#v", raw.RemoteWrite[i].raw)))
 		}
 		if e.Name != "" && names[e.Name] {

@@ -12,8 +12,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	prometheus "github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/relabel"
+	"github.com/prometheus/prometheus/storage/remote/azuread"
+	"github.com/prometheus/prometheus/storage/remote/googleiam"
+	"github.com/prometheus/sigv4"
 
+	"github.com/docker-remote-write/docker-remote-write/internal/cloudauth"
 	"github.com/docker-remote-write/docker-remote-write/internal/redact"
 	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
@@ -169,28 +174,25 @@ func TestFileDropsOn429(t *testing.T) {
 }
 
 // TestFileIsPrometheusSchema: every key of Prometheus' own configuration is
-// known here. The list is that of RemoteWriteConfig, QueueConfig and
-// MetadataConfig in Prometheus' config package.
+// known here, and no other, in the release that is linked.
 func TestFileIsPrometheusSchema(t *testing.T) {
-	want := map[string][]string{
-		"": {"url", "remote_timeout", "headers", "write_relabel_configs", "name", "send_exemplars", "send_native_histograms", "round_robin_dns",
-			"protobuf_message", "failed_request_logging", "queue_config", "metadata_config", "sigv4", "azuread", "google_iam",
-			"basic_auth", "authorization", "oauth2", "bearer_token", "bearer_token_file", "tls_config", "follow_redirects", "enable_http2",
-			"proxy_url", "no_proxy", "proxy_from_environment", "proxy_connect_header", "http_headers"},
-		"queue": {"capacity", "max_shards", "min_shards", "max_samples_per_send", "batch_send_deadline", "min_backoff", "max_backoff", "retry_on_http_429", "sample_age_limit"},
-		"meta":  {"send", "send_interval", "max_samples_per_send"},
-	}
-	got := map[string][]string{
-		"":      keysOf(reflect.TypeFor[remoteWrite]()),
-		"queue": keysOf(reflect.TypeFor[queueConfig]()),
-		"meta":  keysOf(reflect.TypeFor[metadataConfig]()),
-	}
-	for k := range want {
-		slices.Sort(want[k])
-		slices.Sort(got[k])
-	}
-	if d := cmp.Diff(want, got); d != "" {
-		t.Error(d)
+	for what, types := range map[string][2]reflect.Type{
+		"remote_write":              {reflect.TypeFor[prometheus.RemoteWriteConfig](), reflect.TypeFor[remoteWrite]()},
+		"queue_config":              {reflect.TypeFor[prometheus.QueueConfig](), reflect.TypeFor[queueConfig]()},
+		"metadata_config":           {reflect.TypeFor[prometheus.MetadataConfig](), reflect.TypeFor[metadataConfig]()},
+		"sigv4":                     {reflect.TypeFor[sigv4.SigV4Config](), reflect.TypeFor[cloudauth.SigV4]()},
+		"azuread":                   {reflect.TypeFor[azuread.AzureADConfig](), reflect.TypeFor[cloudauth.AzureAD]()},
+		"azuread.managed_identity":  {reflect.TypeFor[azuread.ManagedIdentityConfig](), reflect.TypeFor[cloudauth.ManagedIdentity]()},
+		"azuread.workload_identity": {reflect.TypeFor[azuread.WorkloadIdentityConfig](), reflect.TypeFor[cloudauth.WorkloadIdentity]()},
+		"azuread.oauth":             {reflect.TypeFor[azuread.OAuthConfig](), reflect.TypeFor[cloudauth.OAuth]()},
+		"google_iam":                {reflect.TypeFor[googleiam.Config](), reflect.TypeFor[cloudauth.GoogleIAM]()},
+	} {
+		want, got := keysOf(types[0]), keysOf(types[1])
+		slices.Sort(want)
+		slices.Sort(got)
+		if d := cmp.Diff(want, got); d != "" || len(want) == 0 {
+			t.Errorf("%s: %s", what, d)
+		}
 	}
 }
 
@@ -263,9 +265,6 @@ func TestBadFiles(t *testing.T) {
 		{"remote_write:\n- url: http://x/w\n  write_relabel_configs: [{regex: '('}]", []string{"regexp"}},
 		{"remote_write:\n- url: http://x/w\n  write_relabel_configs: [{action: hashmod, target_label: a}]", []string{"rule 1", "modulus"}},
 		{"remote_write:\n- url: http://x/w\n  write_relabel_configs: [null]", []string{"rule 1 is empty"}},
-		{"remote_write:\n- url: http://x/w\n  sigv4: {region: eu}", []string{"sigv4", "proxy"}},
-		{"remote_write:\n- url: http://x/w\n  azuread: {cloud: a}", []string{"azuread", "proxy"}},
-		{"remote_write:\n- url: http://x/w\n  google_iam: {credentials_file: a}", []string{"google_iam", "proxy"}},
 		{"remote_write:\n- url: http://x/w\n  basic_auth: {username: a}\n  authorization: {credentials: MARKER}", []string{"at most one of"}},
 		{"remote_write:\n- url: http://a:MARKER@x/w\n  bearer_token: MARKER", []string{"user name beside"}},
 		{"remote_write:\n- url: http://x/w\n  basic_auth: {username: 'a:b'}", []string{"colon"}},

@@ -19,18 +19,6 @@ import (
 // client fills in e.Client from the entry.
 func (r *remoteWrite) client(e *Endpoint, dir string, base promconfig.HTTPClientConfig) []error {
 	var errs []error
-	for _, a := range []struct {
-		set       bool
-		key, name string
-	}{
-		{r.SigV4 != nil, "sigv4", "AWS Signature Version 4"},
-		{r.AzureAD != nil, "azuread", "Azure AD"},
-		{r.GoogleIAM != nil, "google_iam", "Google IAM"},
-	} {
-		if a.set {
-			errs = append(errs, fmt.Errorf("%s is not supported; run a proxy that adds the credentials of %s to requests and give its URL here", a.key, a.name))
-		}
-	}
 	c := r.HTTP
 	if err := c.Validate(); err != nil {
 		errs = append(errs, plainError(err))
@@ -43,6 +31,7 @@ func (r *remoteWrite) client(e *Endpoint, dir string, base promconfig.HTTPClient
 		e.takeUser()
 		c = e.Client
 	}
+	errs = append(errs, r.cloud(e, &c, dir)...)
 	c.SetDirectory(dir)
 	if c.OAuth2 != nil {
 		c.OAuth2.ClientCertificateKeyFile = promconfig.JoinDir(dir, c.OAuth2.ClientCertificateKeyFile)
@@ -170,7 +159,7 @@ func checkTopLevel(text []byte) error {
 
 var (
 	unknownKey = regexp.MustCompile(`field (.+) not found in type \S+$`)
-	typeName   = regexp.MustCompile(` (in|into) (type )?(config|promconfig|model|relabel|struct|map)\S*.*$`)
+	typeName   = regexp.MustCompile(` (in|into) (type )?(config|promconfig|cloudauth|model|relabel|struct|map)\S*.*$`)
 	anyValue   = regexp.MustCompile("(?s)`.*`|'.*' referenced")
 	lineNumber = regexp.MustCompile(`^(yaml: )?(line \d+: )?`)
 )

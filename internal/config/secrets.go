@@ -76,6 +76,7 @@ func (e *Endpoint) secrets(s secretSet) {
 			s.add(v)
 		}
 	}
+	s.add(e.Cloud.Secrets()...)
 	c := &e.Client
 	if b := c.BasicAuth; b != nil {
 		user, password := b.Username, string(b.Password)

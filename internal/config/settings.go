@@ -48,6 +48,26 @@ var settings = []Setting{
 		dest: func(l *loader) any { return &l.cred.tokenFile },
 	},
 	{
+		Name: "REMOTE_WRITE_SIGV4_REGION", Group: groupAuth, Type: Text, Example: "eu-west-1",
+		Help: "Sign requests for Amazon Managed Service for Prometheus in that region, as the instance's role.",
+		dest: func(l *loader) any { return &l.cred.sigv4Region },
+	},
+	{
+		Name: "REMOTE_WRITE_SIGV4_ROLE_ARN", Group: groupAuth, Type: Text, Example: "arn:aws:iam::123456789012:role/metrics",
+		Help: "A role that the instance's role assumes first, such as one of another account.",
+		dest: func(l *loader) any { return &l.cred.sigv4RoleARN },
+	},
+	{
+		Name: "REMOTE_WRITE_AZURE_CLIENT_ID", Group: groupAuth, Type: Text, Example: "00000000-0000-0000-0000-000000000000",
+		Help: "Client ID of the host's managed identity, for tokens of Azure AD for an Azure Monitor workspace.",
+		dest: func(l *loader) any { return &l.cred.azureClientID },
+	},
+	{
+		Name: "REMOTE_WRITE_GOOGLE_IAM", Group: groupAuth, Type: Bool, Default: "false",
+		Help: "Send tokens of the instance's service account, for Google Cloud Managed Service for Prometheus.",
+		dest: func(l *loader) any { return &l.cred.googleIAM },
+	},
+	{
 		Name: "REMOTE_WRITE_TENANT", Group: groupAuth, Type: Text, Example: "team-a",
 		Help: "Tenant of Mimir or Cortex, sent as `X-Scope-OrgID`. For another header use REMOTE_WRITE_HEADERS.",
 		dest: func(l *loader) any { return &l.cred.tenant },

@@ -15,6 +15,7 @@ import (
 
 	promconfig "github.com/prometheus/common/config"
 
+	"github.com/docker-remote-write/docker-remote-write/internal/cloudauth"
 	"github.com/docker-remote-write/docker-remote-write/internal/weburl"
 )
 
@@ -30,6 +31,7 @@ type client struct {
 	conns  *conns
 	rt     http.RoundTripper // nil until the files it needs can be read
 	retry  int               // how many attempts at what is sent next have failed
+	cloud  *cloudauth.Source // nil without credentials of a cloud
 }
 
 // reserved are the headers that a user cannot set: those of the protocol, and
@@ -64,6 +66,9 @@ func newClient(o *Options) *client {
 		c.headers[p] = h
 	}
 	c.redact = newRedactor(o)
+	if c.cloud = cloudauth.New(o.Cloud, cloudauth.Options{Dial: c.conns.dial, Proxy: c.config.Proxy()}); c.cloud != nil {
+		c.redact.cloud = c.cloud.Secrets
+	}
 	return c
 }
 
@@ -74,7 +79,7 @@ func (c *client) roundTripper() (http.RoundTripper, error) {
 	if c.rt != nil {
 		return c.rt, nil
 	}
-	if needsRoots(c.url.Scheme, &c.config) {
+	if c.cloud != nil || needsRoots(c.url.Scheme, &c.config) {
 		useBundledRoots()
 	}
 	rt, err := promconfig.NewRoundTripperFromConfig(c.config, c.name,
@@ -114,6 +119,8 @@ type answer struct {
 	local bool
 	// page: it is a 2xx with a page of HTML, and nothing that tells of a receiver.
 	page bool
+	// identity is whose credentials of a cloud it carried.
+	identity string
 }
 
 // lost reports whether the receiver may have stored the request although no answer
@@ -142,15 +149,13 @@ func (c *client) attempt(ctx context.Context, p Protocol, body []byte) (a answer
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 	})
-	res, err := c.post(ctx, c.url, p, body)
-	if err == nil {
-		if target, ok := c.followable(res); ok {
-			finish(res)
-			res, err = c.post(ctx, target, p, body)
-		}
+	res, err := c.send(ctx, p, body)
+	if err == nil && c.cloud != nil {
+		res, err = c.renewed(ctx, p, body, res)
+		a.identity = c.cloud.Held()
 	}
 	if err != nil {
-		a.sent = connected.Load() && !aboutCertificate(err)
+		a.sent = connected.Load() && !aboutCertificate(err) && !aboutIdentity(err)
 		a.local = !a.sent && isLocal(err)
 		a.text = c.redact.error(describe(ctx, c.naming(err), c.timeout))
 		return a
@@ -173,6 +178,37 @@ func (c *client) attempt(ctx context.Context, p Protocol, body []byte) (a answer
 	return a
 }
 
+// send posts the body, and once more where a redirect is followed.
+func (c *client) send(ctx context.Context, p Protocol, body []byte) (*http.Response, error) {
+	res, err := c.post(ctx, c.url, p, body)
+	if err != nil {
+		return nil, err
+	}
+	if target, ok := c.followable(res); ok {
+		finish(res)
+		return c.post(ctx, target, p, body)
+	}
+	return res, nil
+}
+
+// renewed sends the request once more where a refusal may be the fault of credentials
+// that have become old.
+func (c *client) renewed(ctx context.Context, p Protocol, body []byte, res *http.Response) (*http.Response, error) {
+	if res.StatusCode != http.StatusUnauthorized && res.StatusCode != http.StatusForbidden {
+		return res, nil
+	}
+	date, _ := http.ParseTime(res.Header.Get("Date"))
+	again, err := c.cloud.Refused(ctx, date)
+	if err == nil && !again {
+		return res, nil
+	}
+	finish(res)
+	if err != nil {
+		return nil, err
+	}
+	return c.send(ctx, p, body)
+}
+
 func (c *client) post(ctx context.Context, u *url.URL, p Protocol, body []byte) (*http.Response, error) {
 	rt, err := c.roundTripper()
 	if err != nil {
@@ -186,9 +222,16 @@ func (c *client) post(ctx context.Context, u *url.URL, p Protocol, body []byte) 
 		return nil, err
 	}
 	req.Header = c.headers[p]
-	if c.retry > 0 {
+	if c.retry > 0 || c.cloud != nil {
 		req.Header = req.Header.Clone()
+	}
+	if c.retry > 0 {
 		req.Header.Set("Retry-Attempt", strconv.Itoa(c.retry))
+	}
+	if c.cloud != nil {
+		if err := c.cloud.Authorize(ctx, req, body); err != nil {
+			return nil, err
+		}
 	}
 	return rt.RoundTrip(req)
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/cloudauth"
 )
 
 // localError wraps an error that has its cause on this side.
@@ -21,15 +23,15 @@ type localError struct{ err error }
 func (e *localError) Error() string { return e.err.Error() }
 func (e *localError) Unwrap() error { return e.err }
 
-// fromHere reports whether an error comes from a file or from the server of OAuth2, and
-// not from the network.
+// fromHere reports whether an error comes from a file, from the server of OAuth2 or from
+// an identity service, and not from the network to the receiver.
 func fromHere(err error) bool {
 	var (
 		own   *localError
 		file  *fs.PathError
 		token *oauth2.RetrieveError
 	)
-	return errors.As(err, &own) || errors.As(err, &file) || errors.As(err, &token)
+	return aboutIdentity(err) || errors.As(err, &own) || errors.As(err, &file) || errors.As(err, &token)
 }
 
 // isLocal reports whether an error before there was a connection comes from
@@ -61,6 +63,8 @@ func describe(ctx context.Context, err error, timeout time.Duration) error {
 		who = "the proxy"
 	}
 	switch {
+	case aboutIdentity(err):
+		return err // it says what was asked, and what came
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("no answer within %s: %w", timeout, err)
 	case errors.As(err, &unknown):
@@ -108,6 +112,12 @@ func remoteAlert(err error) tls.AlertError {
 		}
 	}
 	return 0
+}
+
+// aboutIdentity reports whether there were no credentials of a cloud that could be used.
+func aboutIdentity(err error) bool {
+	var identity *cloudauth.Error
+	return errors.As(err, &identity)
 }
 
 // aboutCertificate reports whether the other side did not like our certificate.

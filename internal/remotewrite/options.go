@@ -20,6 +20,8 @@ import (
 	promconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/prometheus/model/relabel"
 	"github.com/sirupsen/logrus"
+
+	"github.com/docker-remote-write/docker-remote-write/internal/cloudauth"
 )
 
 // Protocol is a version of remote write.
@@ -67,6 +69,8 @@ type Options struct {
 	// not looked at: redirects are followed by the rule of this package, and one
 	// ordered sender gains nothing from HTTP/2.
 	Client promconfig.HTTPClientConfig
+	// Cloud are credentials of a cloud, in place of those in Client.
+	Cloud cloudauth.Config
 	// Headers are added to each request; those of the protocol win.
 	Headers map[string]string
 	// Timeout of one attempt, from the connection to the answer's header. 30 s.

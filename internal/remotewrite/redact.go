@@ -24,7 +24,8 @@ const shownBytes = 1 << 10
 // control characters, and short.
 type redactor struct {
 	secrets func() []string
-	own     []string // from the URL and the headers
+	own     []string        // from the URL and the headers
+	cloud   func() []string // what an identity service gave; nil without one
 }
 
 func newRedactor(o *Options) *redactor {
@@ -55,6 +56,9 @@ func appendUser(list []string, user string) []string {
 // tokens that no setting knows of.
 func (r *redactor) hider(sent *http.Request) *redact.Secrets {
 	list := slices.Concat(r.own, r.secrets())
+	if r.cloud != nil {
+		list = append(list, r.cloud()...)
+	}
 	if sent != nil {
 		for _, name := range []string{"Authorization", "Proxy-Authorization", "Cookie"} {
 			for _, v := range sent.Header.Values(name) {

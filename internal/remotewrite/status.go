@@ -56,6 +56,9 @@ type Status struct {
 	// AcceptedWith is what the last acceptance came with where it was a page of HTML,
 	// which no receiver answers; else empty.
 	AcceptedWith string
+	// Identity is whose credentials of a cloud the last answer was to, and until when
+	// they hold.
+	Identity string
 	// LastSuccess is when a request was last accepted, Failures how many attempts
 	// since then were not.
 	LastSuccess time.Time
@@ -157,6 +160,9 @@ func (s *Sender) record(r *request, a *answer, v verdict, now time.Time) {
 	default:
 		st.Failures++
 		st.LastError, st.LastErrorTime = a.text, now
+	}
+	if a.identity != "" {
+		st.Identity = a.identity
 	}
 	if a.local {
 		st.CredentialError = a.text
