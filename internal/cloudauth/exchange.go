@@ -92,17 +92,21 @@ func (x *exchange) explain(ctx context.Context, whose string, err error) *Error 
 	switch {
 	case x.asked == "":
 		said = err.Error() // nothing has left: a file or a setting
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, errors.Is(x.down, context.DeadlineExceeded):
 		said = "no answer in time"
 	case errors.As(err, &api) && api.ErrorMessage() != "":
-		said = oneLine(http.StatusText(x.status), api.ErrorCode()+": "+api.ErrorMessage())
+		said = oneLine(x.answer(), api.ErrorCode()+": "+api.ErrorMessage())
 	case said == "":
-		said = fmt.Sprintf("%d %s, but no credentials in it", x.status, http.StatusText(x.status))
+		said = x.answer() + ", but no credentials in it"
 	}
 	if x.asked != "" {
 		said = x.asked + ": " + said
 	}
 	return &Error{"no credentials of " + whose + ": " + said + x.hint()}
+}
+
+func (x *exchange) answer() string {
+	return strings.TrimSpace(fmt.Sprintf("%d %s", x.status, http.StatusText(x.status)))
 }
 
 // hint says what to do where that is known.
