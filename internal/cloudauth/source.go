@@ -57,7 +57,6 @@ type credential struct {
 	got     time.Time
 	expires time.Time // zero for never
 	from    string    // what gave it
-	given   bool      // by a setting: there is no other one
 }
 
 // New makes a Source, nil if the configuration asks for none. It looks nothing up.
@@ -106,8 +105,6 @@ func (s *Source) Refused(ctx context.Context, date time.Time) (again bool, err e
 	}
 	c, age := s.held, now.Sub(s.held.got)
 	switch {
-	case c.given:
-		return false, nil
 	case c.expired(now):
 		if age < settled && now.Sub(c.expires) > age {
 			// It had been over when it was given.
@@ -159,8 +156,8 @@ func (s *Source) lookup(ctx context.Context) error {
 	if err != nil {
 		return x.explain(ctx, whose, err)
 	}
-	c.got, c.from, c.given = time.Now(), whose, x.asked == ""
-	if !c.given {
+	c.got, c.from = time.Now(), whose
+	if x.asked != "" {
 		c.from += " (" + x.asked + ")"
 	}
 	if !s.held.got.IsZero() && !s.held.same(&c) {

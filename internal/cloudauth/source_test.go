@@ -39,7 +39,7 @@ type world struct {
 const services = "identity.example"
 
 // inWorld runs f for that identity. It has the credentials' life in its Cloud.
-func inWorld(t *testing.T, c Config, f func(w *world)) {
+func inWorld(t *testing.T, c Config, f func(t *testing.T, w *world)) {
 	t.Helper()
 	for name, v := range map[string]string{
 		"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://" + services, "AWS_ENDPOINT_URL_STS": "http://" + services,
@@ -58,7 +58,7 @@ func inWorld(t *testing.T, c Config, f func(w *world)) {
 		defer w.net.Serve(services+":80", &w.cloud)()
 		defer w.net.Serve("169.254.169.254:80", &w.cloud)()
 		w.Source = New(c, Options{Dial: w.net.Dial})
-		f(w)
+		f(t, w)
 	})
 }
 
@@ -154,7 +154,7 @@ func TestIdentities(t *testing.T) {
 			"the instance's service account (GET http://identity.example/computeMetadata/v1/instance/service-accounts/default/token), until 2000-01-01T01:00:00Z"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, identities[name], func(w *world) {
+			inWorld(t, identities[name], func(t *testing.T, w *world) {
 				if d := w.net.Dialed(); len(d) > 0 || w.Held() != "" {
 					t.Errorf("before a request %q was dialed, %q held", d, w.Held())
 				}
@@ -179,22 +179,22 @@ func TestOtherIdentities(t *testing.T) {
 	}
 	t.Run("workload identity", func(t *testing.T) {
 		c := Config{AzureAD: &AzureAD{WorkloadIdentity: &WorkloadIdentity{ClientID: cloudtest.ClientID, TenantID: cloudtest.Tenant, TokenFilePath: token}}}
-		inWorld(t, c, func(w *world) { w.ok(t, "first") })
+		inWorld(t, c, func(t *testing.T, w *world) { w.ok(t, "first") })
 	})
 	t.Run("container", func(t *testing.T) {
 		t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://"+services+"/ecs")
 		t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", cloudtest.Header)
-		inWorld(t, identities["instance role"], func(w *world) { w.ok(t, "first") })
+		inWorld(t, identities["instance role"], func(t *testing.T, w *world) { w.ok(t, "first") })
 	})
 	t.Run("app service", func(t *testing.T) {
 		t.Setenv("IDENTITY_ENDPOINT", "http://"+services+"/msi/token")
 		t.Setenv("IDENTITY_HEADER", cloudtest.Header)
-		inWorld(t, identities["managed"], func(w *world) { w.ok(t, "first") })
+		inWorld(t, identities["managed"], func(t *testing.T, w *world) { w.ok(t, "first") })
 	})
 	t.Run("service account", func(t *testing.T) {
 		var made cloudtest.Cloud
 		file := made.WriteKeyFile(t, "http://"+services)
-		inWorld(t, Config{GoogleIAM: &GoogleIAM{CredentialsFile: file}}, func(w *world) {
+		inWorld(t, Config{GoogleIAM: &GoogleIAM{CredentialsFile: file}}, func(t *testing.T, w *world) {
 			w.cloud.Takes(&made)
 			w.ok(t, "first")
 			for _, s := range (Config{GoogleIAM: &GoogleIAM{CredentialsFile: file}}).Secrets() {
@@ -206,7 +206,7 @@ func TestOtherIdentities(t *testing.T) {
 	})
 	t.Run("keys", func(t *testing.T) {
 		c := Config{SigV4: &SigV4{Region: cloudtest.Region, AccessKey: "x", SecretKey: "x"}}
-		inWorld(t, c, func(w *world) {
+		inWorld(t, c, func(t *testing.T, w *world) {
 			id, secret := w.cloud.Give()
 			c.SigV4.AccessKey, c.SigV4.SecretKey = id, "wrong"
 			for range 3 {
@@ -233,7 +233,7 @@ func TestOtherIdentities(t *testing.T) {
 func TestRotation(t *testing.T) {
 	for name, c := range identities {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, c, func(w *world) {
+			inWorld(t, c, func(t *testing.T, w *world) {
 				w.cloud.Life = 30 * time.Minute
 				w.ok(t, "first")
 				time.Sleep(24 * time.Minute)
@@ -278,7 +278,7 @@ func TestRotation(t *testing.T) {
 func TestRenewal(t *testing.T) {
 	for name, c := range identities {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, c, func(w *world) {
+			inWorld(t, c, func(t *testing.T, w *world) {
 				w.ok(t, "first")
 				time.Sleep(30 * time.Second)
 				w.cloud.Revoke()
@@ -328,7 +328,7 @@ func TestRenewal(t *testing.T) {
 
 // TestOver: what is over although it was just given is no reason to lose a sample.
 func TestOver(t *testing.T) {
-	inWorld(t, identities["instance role"], func(w *world) {
+	inWorld(t, identities["instance role"], func(t *testing.T, w *world) {
 		w.cloud.Life = -time.Hour
 		_, _, err := w.request(t, "body")
 		if err == nil || !strings.Contains(err.Error(), "were over at 1999-12-31T23:00:00Z; is this host's clock right?") {
@@ -347,7 +347,7 @@ func TestOver(t *testing.T) {
 func TestClock(t *testing.T) {
 	for name, c := range identities {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, c, func(w *world) {
+			inWorld(t, c, func(t *testing.T, w *world) {
 				w.ok(t, "first")
 				w.skew = -7 * time.Minute
 				w.cloud.Revoke()
@@ -372,7 +372,7 @@ func TestClock(t *testing.T) {
 
 // TestSignature is of the body that is sent, and new each time.
 func TestSignature(t *testing.T) {
-	inWorld(t, identities["instance role"], func(w *world) {
+	inWorld(t, identities["instance role"], func(t *testing.T, w *world) {
 		seen := map[string]bool{}
 		for _, body := range []string{"one", "two", "two"} {
 			if status, text, err := w.request(t, body); status != 204 {
@@ -448,7 +448,7 @@ func TestErrorsNameTheMistake(t *testing.T) {
 			if tc.config != nil {
 				c = *tc.config
 			}
-			inWorld(t, c, func(w *world) {
+			inWorld(t, c, func(t *testing.T, w *world) {
 				w.cloud.SetFault(tc.fault)
 				_, _, err := w.request(t, "body")
 				if err == nil {
@@ -474,7 +474,7 @@ func TestErrorsNameTheMistake(t *testing.T) {
 
 // TestUnreachable: nobody at the address.
 func TestUnreachable(t *testing.T) {
-	inWorld(t, identities["managed"], func(w *world) {
+	inWorld(t, identities["managed"], func(t *testing.T, w *world) {
 		w.Source.o.Dial = (&cloudtest.Net{}).Dial
 		_, _, err := w.request(t, "body")
 		want := "no credentials of the host's own managed identity: GET http://169.254.169.254/metadata/identity/oauth2/token: dial tcp 169.254.169.254:80: connection refused; is this host in that cloud, and is its metadata service enabled?"

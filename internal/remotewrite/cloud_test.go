@@ -194,6 +194,22 @@ func TestIdentityServiceDown(t *testing.T) {
 	})
 }
 
+// TestIdentityIsNoConnection to the receiver: a request that never left was not sent.
+func TestIdentityIsNoConnection(t *testing.T) {
+	inClouds(t, 10, nil, func(t *testing.T, w *sky) {
+		w.q.fill(t, 5)
+		stop := running(t, w.s)
+		defer stop()
+		time.Sleep(10 * time.Minute)
+		if st := w.s.Status(); st.WireBytes != 0 || st.CredentialError != "" || !strings.Contains(st.LastError, "connection refused") || len(w.Asked()) == 0 {
+			t.Errorf("%+v, asked %q", st, w.Asked())
+		}
+		defer w.up()()
+		w.q.drained(t, 2*time.Minute)
+		w.q.complete(t, &w.receiver, nil)
+	})
+}
+
 // TestCloudClock: requests that are refused for this host's clock are kept.
 func TestCloudClock(t *testing.T) {
 	inClouds(t, 10, nil, func(t *testing.T, w *sky) {

@@ -144,41 +144,45 @@ func (c *Cloud) Give() (id, secret string) {
 	return i.id, i.secret
 }
 
-// Receiver passes on what carries credentials that the cloud gave and that are good yet,
-// and answers others as the managed receivers do. It signs for aps in Region.
+// Receiver passes on what carries credentials that the cloud gave and that are good yet.
 func (c *Cloud) Receiver(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
+		if !c.Refuses(w, r) {
+			next.ServeHTTP(w, r)
 		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		id, status := "", http.StatusForbidden
-		if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-			id, status = token, http.StatusUnauthorized
-			_, err = c.find(token)
-		} else {
-			id, err = c.verify(r, body, "aps")
-		}
-		if err == nil {
-			status = http.StatusOK
-		}
-		seen := Checked{ID: id, Status: status}
-		if err != nil {
-			seen.Why = err.Error()
-		}
-		c.mu.Lock()
-		c.checked = append(c.checked, seen)
-		c.mu.Unlock()
-		if err != nil {
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(status)
-			_ = json.NewEncoder(w).Encode(map[string]string{"message": err.Error()})
-			return
-		}
-		next.ServeHTTP(w, r)
 	})
+}
+
+// Refuses answers a request whose credentials are not good, as the managed receivers do.
+// Signatures are to be for aps in Region.
+func (c *Cloud) Refuses(w http.ResponseWriter, r *http.Request) bool {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return true
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	id, status := "", http.StatusForbidden
+	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		id, status = token, http.StatusUnauthorized
+		_, err = c.find(token)
+	} else {
+		id, err = c.verify(r, body, "aps")
+	}
+	seen := Checked{ID: id, Status: http.StatusOK}
+	if err != nil {
+		seen.Status, seen.Why = status, err.Error()
+	}
+	c.mu.Lock()
+	c.checked = append(c.checked, seen)
+	c.mu.Unlock()
+	if err == nil {
+		return false
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"message": err.Error()})
+	return true
 }
 
 // verify checks a signature and what it was made with.

@@ -74,16 +74,24 @@ func mac(key []byte, text string) []byte {
 	return h.Sum(nil)
 }
 
-// canonicalPath is each segment of the path as it was sent, encoded once more.
+// canonicalPath is the path as it was sent, without . and .. and empty segments, each of
+// the others encoded once more.
 func canonicalPath(u *url.URL) string {
-	segments := strings.Split(u.EscapedPath(), "/")
-	for i, s := range segments {
-		segments[i] = encode(s)
+	var kept []string
+	for s := range strings.SplitSeq(u.EscapedPath(), "/") {
+		switch s {
+		case "", ".":
+		case "..":
+			kept = kept[:max(0, len(kept)-1)]
+		default:
+			kept = append(kept, encode(s))
+		}
 	}
-	if path := strings.Join(segments, "/"); path != "" {
-		return path
+	path := "/" + strings.Join(kept, "/")
+	if len(kept) > 0 && strings.HasSuffix(u.EscapedPath(), "/") {
+		path += "/"
 	}
-	return "/"
+	return path
 }
 
 func canonicalQuery(u *url.URL) string {
