@@ -436,7 +436,7 @@ func TestErrorsNameTheMistake(t *testing.T) {
 		"throttled, Google": {"instance", nil, status(429, "slow down"), "429 Too Many Requests: slow down"},
 		"throttled, Amazon": {"instance role", nil, status(429, "slow down"), "429 Too Many Requests: slow down"},
 		"redirected": {"application", nil, func(w http.ResponseWriter, r *http.Request) bool {
-			http.Redirect(w, r, "http://elsewhere.example/", 307)
+			http.Redirect(w, r, "http://elsewhere.example/", http.StatusTemporaryRedirect)
 			return true
 		}, "307 Temporary Redirect"},
 		"slow":         {"managed", nil, hang, "GET http://169.254.169.254/metadata/identity/oauth2/token: no answer in time; is this host in that cloud"},

@@ -154,7 +154,7 @@ func TestCloudConstantRefusal(t *testing.T) {
 			s.client.conns.connect = w.Net.Dial
 			w.q.fill(t, 100)
 			stop := running(t, s)
-			time.Sleep(31 * time.Minute)
+			time.Sleep(30*time.Minute + 30*time.Second)
 			stop()
 			refused[cloud], requests[cloud] = w.q.c.Tally().Lost[series.Refused], n
 		}
@@ -172,7 +172,10 @@ func TestCloudConstantRefusal(t *testing.T) {
 func TestIdentityServiceDown(t *testing.T) {
 	inClouds(t, 10, nil, func(t *testing.T, w *sky) {
 		defer w.up()()
-		w.SetFault(func(rw http.ResponseWriter, r *http.Request) bool { http.Error(rw, "out of order", 503); return true })
+		w.SetFault(func(rw http.ResponseWriter, r *http.Request) bool {
+			http.Error(rw, "out of order", http.StatusServiceUnavailable)
+			return true
+		})
 		w.q.fill(t, 5)
 		stop := running(t, w.s)
 		defer stop()
@@ -218,7 +221,7 @@ func TestCloudClock(t *testing.T) {
 		}
 		down := w.Net.Serve("receiver.example:80", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			rw.Header().Set("Date", time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat))
-			http.Error(rw, `{"message": "Signature not yet current"}`, 403)
+			http.Error(rw, `{"message": "Signature not yet current"}`, http.StatusForbidden)
 		}))
 		w.q.fill(t, 5)
 		stop := running(t, w.s)

@@ -127,9 +127,9 @@ func (c *Cloud) find(id string) (issued, error) {
 	i, ok := c.issued[id]
 	switch {
 	case !ok || c.gone[id]:
-		return issued{}, fmt.Errorf("The security token included in the request is invalid.")
+		return issued{}, refusal("The security token included in the request is invalid.")
 	case !time.Now().Before(i.until):
-		return issued{}, fmt.Errorf("The security token included in the request is expired")
+		return issued{}, refusal("The security token included in the request is expired")
 	}
 	return i, nil
 }
@@ -194,7 +194,7 @@ func (c *Cloud) verify(r *http.Request, body []byte, service string) (string, er
 		case err != nil:
 			why = err
 		case r.Header.Get("X-Amz-Security-Token") != i.session:
-			why = fmt.Errorf("The security token included in the request is invalid.")
+			why = refusal("The security token included in the request is invalid.")
 		}
 		if why != nil {
 			return ""

@@ -22,7 +22,7 @@ func Verify(r *http.Request, body []byte, region, service string, at time.Time, 
 	const algorithm = "AWS4-HMAC-SHA256"
 	rest, ok := strings.CutPrefix(r.Header.Get("Authorization"), algorithm+" ")
 	if !ok {
-		return "", fmt.Errorf("Missing Authentication Token")
+		return "", refusal("Missing Authentication Token")
 	}
 	parts := map[string]string{}
 	for _, p := range strings.Split(rest, ",") {
@@ -32,25 +32,25 @@ func Verify(r *http.Request, body []byte, region, service string, at time.Time, 
 	id, scope, _ := strings.Cut(parts["Credential"], "/")
 	secret := secretOf(id)
 	if secret == "" {
-		return id, fmt.Errorf("The security token included in the request is invalid.")
+		return id, refusal("The security token included in the request is invalid.")
 	}
 	stamp := r.Header.Get("X-Amz-Date")
 	signed, err := time.Parse("20060102T150405Z", stamp)
 	if err != nil {
-		return id, fmt.Errorf("Date must be in ISO-8601 'basic format'. Got '%s'.", stamp)
+		return id, refusal("Date must be in ISO-8601 'basic format'. Got '%s'.", stamp)
 	}
 	if want := signed.Format("20060102") + "/" + region + "/" + service + "/aws4_request"; scope != want {
-		return id, fmt.Errorf("Credential should be scoped to a valid region. Want %s, got %s.", want, scope)
+		return id, refusal("Credential should be scoped to a valid region. Want %s, got %s.", want, scope)
 	}
 	if d := at.Sub(signed); d.Abs() > 5*time.Minute {
-		return id, fmt.Errorf("Signature expired: %s is now earlier than %s", stamp, at.Add(-5*time.Minute).UTC().Format("20060102T150405Z"))
+		return id, refusal("Signature expired: %s is now earlier than %s", stamp, at.Add(-5*time.Minute).UTC().Format("20060102T150405Z"))
 	}
 	names := strings.Split(parts["SignedHeaders"], ";")
 	if !slices.IsSorted(names) || !slices.Contains(names, "host") || !slices.Contains(names, "x-amz-date") {
-		return id, fmt.Errorf("'Host' and 'X-Amz-Date' must be signed headers, in order: %q", names)
+		return id, refusal("'Host' and 'X-Amz-Date' must be signed headers, in order: %q", names)
 	}
 	if r.Header.Get("X-Amz-Security-Token") != "" && !slices.Contains(names, "x-amz-security-token") {
-		return id, fmt.Errorf("the session token is not signed")
+		return id, refusal("the session token is not signed")
 	}
 	payload := sha256.Sum256(body)
 	canonical := strings.Join([]string{
@@ -63,7 +63,7 @@ func Verify(r *http.Request, body []byte, region, service string, at time.Time, 
 		key = mac(key, step)
 	}
 	if want := hex.EncodeToString(mac(key, toSign)); want != parts["Signature"] {
-		return id, fmt.Errorf("The request signature we calculated does not match the signature you provided. The Canonical String for this request should have been '%s'", canonical)
+		return id, refusal("The request signature we calculated does not match the signature you provided. The Canonical String for this request should have been '%s'", canonical)
 	}
 	return id, nil
 }
@@ -137,3 +137,10 @@ func encode(s string) string {
 	}
 	return b.String()
 }
+
+// words are what a receiver answers, in its own spelling.
+type words string
+
+func (w words) Error() string { return string(w) }
+
+func refusal(format string, a ...any) error { return words(fmt.Sprintf(format, a...)) }
