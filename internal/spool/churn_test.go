@@ -5,6 +5,7 @@ package spool
 import (
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -19,7 +20,7 @@ import (
 func TestSeriesThatComeAndGo(t *testing.T) {
 	const width, scrapes = 1000, 1000
 	reg := series.NewRegistry()
-	s, err := Open(memoryDir(t), Options{Series: reg})
+	s, err := Open(memoryDir(t), Options{Series: reg, patience: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,9 +28,10 @@ func TestDocumentsRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	exporter := server(t, engine.NodeExporter, "prometheus-node-exporter")
 	first, second := newReceiver(t, promtest.Options{}), newReceiver(t, promtest.Options{})
 	replace := substitutions(t, map[string]string{
-		"{registry}": registry.Address(), "{receiver}": first.URL(), "{second}": second.URL(),
+		"{registry}": registry.Address(), "{receiver}": first.URL(), "{second}": second.URL(), "{exporter}": exporter.Address(),
 		"{data-root}": root, "{arch}": runtime.GOARCH,
 	})
 	environ := append(userEnviron(t), "DOCKER_HOST="+e.Host, "ARCHES="+runtime.GOARCH)
@@ -74,6 +75,14 @@ func TestDocumentsRun(t *testing.T) {
 				first.up(1, began)
 			case strings.Contains(m[1], "http://other.example"):
 				second.up(1, began)
+			case strings.Contains(m[1], "EXTRA_TARGETS=node="):
+				second.await("the node exporter's series", func() bool {
+					found, err := second.Query(t.Context(), `node_uname_info{job="node"} and on (instance) up{job="docker"}`, time.Now())
+					if err != nil {
+						t.Fatal(err)
+					}
+					return len(found) == 1
+				})
 			}
 		}
 	}

@@ -88,6 +88,14 @@ func Prometheus(ctx context.Context) (*Server, error) {
 	})
 }
 
+// NodeExporter starts the distribution's exporter of the host's own metrics, without
+// the collectors that want an init system or a bus.
+func NodeExporter(ctx context.Context) (*Server, error) {
+	return startServer(ctx, "prometheus-node-exporter", "", "/metrics", func(_, address string) ([]string, error) {
+		return []string{"--web.listen-address=" + address, "--no-collector.systemd", "--no-collector.rapl"}, nil
+	})
+}
+
 // VictoriaMetrics starts the distribution's VictoriaMetrics.
 func VictoriaMetrics(ctx context.Context) (*Server, error) {
 	return startServer(ctx, "victoria-metrics", "/api/v1/write", "/health", func(dir, address string) ([]string, error) {
