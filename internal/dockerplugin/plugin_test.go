@@ -243,7 +243,7 @@ func TestConfigJSON(t *testing.T) {
 		t.Errorf("privileges are asked for: %+v", c.Linux)
 	}
 	if len(c.Mounts) != 1 || c.Mounts[0].Source != "rootfs" || c.Mounts[0].Destination != "/config" ||
-		!cmp.Equal(c.Mounts[0].Options, []string{"rbind", "ro"}) || !cmp.Equal(c.Mounts[0].Settable, []string{"source"}) {
+		!cmp.Equal(c.Mounts[0].Options, []string{"rbind", "ro", "nosuid", "nodev", "noexec"}) || !cmp.Equal(c.Mounts[0].Settable, []string{"source"}) {
 		t.Errorf("mounts %+v", c.Mounts)
 	}
 	seen := map[string]bool{}

@@ -35,17 +35,29 @@ type Server struct {
 // Package is the directory into which `make deps` unpacked a Debian package, or
 // an error that says how to get it.
 func Package(name string) (string, error) {
+	return cached(filepath.Join("packages", name), "/.complete", "the Debian package "+name+" is not unpacked: run make deps")
+}
+
+// Tree is the directory that holds the files of a Debian machine with an engine, or
+// an error that says how to get it.
+func Tree(suite string) (string, error) {
+	return cached(filepath.Join("debian", suite), ".complete", "there is no Debian "+suite+" machine: run scripts/deps "+suite)
+}
+
+// cached looks for what scripts/deps left in .cache, here or in a directory above;
+// the mark says that it is whole.
+func cached(name, mark, missing string) (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err
 	}
 	for ; ; dir = filepath.Dir(dir) {
-		p := filepath.Join(dir, ".cache", "packages", name)
-		if _, err := os.Stat(filepath.Join(p, ".complete")); err == nil {
+		p := filepath.Join(dir, ".cache", name)
+		if _, err := os.Stat(p + mark); err == nil {
 			return p, nil
 		}
 		if dir == "/" {
-			return "", fmt.Errorf("the Debian package %s is not unpacked: run make deps", name)
+			return "", errors.New(missing)
 		}
 	}
 }
