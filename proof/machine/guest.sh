@@ -6,16 +6,16 @@ set -eu
 echo machine >/etc/hostname
 cat >/etc/hosts <<EOF
 127.0.0.1 localhost machine registry.example
-10.0.2.100 prometheus.example target.example
-10.0.2.101 other.example
+192.0.2.100 prometheus.example target.example
+192.0.2.101 other.example
 EOF
 echo '/dev/vda / ext4 defaults 0 1' >/etc/fstab
 cat >/etc/systemd/network/lan.network <<EOF
 [Match]
 Type=ether
 [Network]
-Address=10.0.2.15/24
-Gateway=10.0.2.2
+Address=192.0.2.15/24
+Gateway=192.0.2.2
 EOF
 cat >/etc/systemd/system/agent.service <<EOF
 [Unit]

@@ -31,7 +31,7 @@ type Options struct {
 	// Relay is a command, the words of it, that copies between its standard streams
 	// and the address that is added to them.
 	Relay []string
-	// Forward leads from addresses in the machine, of 10.0.2.0/24, to addresses here.
+	// Forward leads from addresses in the machine, of 192.0.2.0/24, to addresses here.
 	Forward map[string]string
 	// Log gets what is worth telling.
 	Log func(format string, args ...any)
@@ -184,7 +184,7 @@ func (m *Machine) start(accel string) error {
 	if err != nil {
 		return err
 	}
-	network := "user,id=lan,restrict=on"
+	network := "user,id=lan,net=192.0.2.0/24,restrict=on" // slirp4netns in the machine has 10.0.2.0/24
 	for from, to := range m.opts.Forward {
 		network += fmt.Sprintf(",guestfwd=tcp:%s-cmd:%s %s", from, strings.Join(m.opts.Relay, " "), to)
 	}
