@@ -28,6 +28,14 @@ export TEST_LOOPS
 SOAK ?= 30m
 SOAK_LOOPS ?= 20
 
+# The Debian suite of `make vm` and `make engines`: trixie, or sid, which moves.
+SUITE ?= trixie
+# How many times `make vm` takes the power away from a machine, which of its scenarios it runs, and the seed of its
+# random moments.
+STOPS ?= 3
+ONLY ?=
+SEED ?=
+
 # What `make bench` runs, and how often, for benchstat to compare.
 BENCH ?= .
 BENCH_COUNT ?= 6
@@ -43,13 +51,13 @@ stage = STAGES=$(STAGES) scripts/stage
 gotestsum = $(GO) tool gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo build plugin push release test lint unit e2e soak bench bench-peers fleet fuzz vuln clean
+.PHONY: help deps demo build plugin push release test lint unit e2e engines vm soak bench bench-peers fleet fuzz vuln clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 deps: ## set up what is missing on this machine, saying so first
-	scripts/deps base servers chromium qemu-user
+	scripts/deps base servers chromium qemu-user trixie
 
 demo: ## see the plugin at work in the local engine, or in a private one; removes all it made [DEMO_SECONDS=30]
 	scripts/demo '$(LDFLAGS)'
@@ -91,10 +99,21 @@ build/demo: FORCE
 	CGO_ENABLED=0 $(GO) build -o build/demo ./cmd/demo
 FORCE:
 
-e2e: ## the tests on a real engine and real receivers, as root; then what they measured
+e2e: ## the tests on a real engine and real receivers, as root, those of an engine's life on Debian 13's too; then what they measured
 	@mkdir -p build && rm -f $(E2E_SAYS)
 	$(gotestsum) -race -timeout 15m -count=1 -parallel 4 ./proof/e2e/...
+	E2E_ENGINE=trixie $(gotestsum) -race -timeout 15m -count=1 -parallel 4 ./proof/e2e -run '^TestLife'
 	@echo; sort -u $(E2E_SAYS)
+
+engines: deps ## all tests on a real engine once more, on the engine of another Debian [SUITE=trixie]
+	scripts/deps $(SUITE)
+	@mkdir -p build && rm -f $(E2E_SAYS)
+	E2E_ENGINE=$(SUITE) $(gotestsum) -race -timeout 20m -count=1 -parallel 4 ./proof/e2e
+	@echo; sort -u $(E2E_SAYS)
+
+vm: ## Debian 13 under an emulator: systemd, cgroup v2, AppArmor, rootless, machines that stop dead [SUITE=trixie, STOPS=3, ONLY=regexp, SEED=]
+	scripts/deps base machine $(SUITE)
+	$(GO) run ./proof/cmd/vm -suite '$(SUITE)' -stops '$(STOPS)' -only '$(ONLY)' -seed '$(or $(SEED),0)'
 
 soak: deps build ## 30 minutes of outages and restarts at a hundred times the normal rate, then the random tests at length [SOAK=, SOAK_LOOPS=]
 	$(GO) run ./proof/cmd/soak -length $(SOAK)

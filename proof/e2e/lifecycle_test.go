@@ -11,6 +11,9 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/proof/promtest"
 )
 
+// The tests of the engine's life, TestLife..., run on each engine that is at hand: see
+// the Makefile.
+
 const interval = time.Second
 
 // living starts an engine of its own with the plugin at work in it.
@@ -56,7 +59,7 @@ func (r *receiver) ended() bool {
 	return false
 }
 
-func TestDisableSetEnable(t *testing.T) {
+func TestLifeDisableSetEnable(t *testing.T) {
 	t.Parallel()
 	p, r := living(t, engine.Options{})
 	r.some()
@@ -78,7 +81,7 @@ func TestDisableSetEnable(t *testing.T) {
 	}
 }
 
-func TestEngineStopAndStart(t *testing.T) {
+func TestLifeEngineStopAndStart(t *testing.T) {
 	t.Parallel()
 	p, r := living(t, engine.Options{})
 	r.some()
@@ -101,7 +104,7 @@ func TestEngineStopAndStart(t *testing.T) {
 	r.noLoss(interval, window{event, time.UnixMilli(r.up(1, start).T)})
 }
 
-func TestEngineKilled(t *testing.T) {
+func TestLifeEngineKilled(t *testing.T) {
 	t.Parallel()
 	p, r := living(t, engine.Options{})
 	r.some()
@@ -147,19 +150,19 @@ func testLiveRestore(t *testing.T, what string, down func(*plugin)) {
 	}
 }
 
-func TestLiveRestoreStop(t *testing.T) {
+func TestLifeLiveRestoreStop(t *testing.T) {
 	t.Parallel()
 	testLiveRestore(t, "engine stop and start", func(p *plugin) { p.Stop() })
 }
 
-func TestLiveRestoreKill(t *testing.T) {
+func TestLifeLiveRestoreKill(t *testing.T) {
 	t.Parallel()
 	testLiveRestore(t, "engine kill -9 and start", func(p *plugin) { p.Kill() })
 }
 
-// TestPluginKilledTenTimes: the first few times it is back at once, then its own
+// TestLifePluginKilledTenTimes: the first few times it is back at once, then its own
 // delay sets in, for the engine has none.
-func TestPluginKilledTenTimes(t *testing.T) {
+func TestLifePluginKilledTenTimes(t *testing.T) {
 	t.Parallel()
 	p, r := living(t, engine.Options{})
 	r.some()
@@ -174,7 +177,7 @@ func TestPluginKilledTenTimes(t *testing.T) {
 	r.noLoss(interval, windows...)
 }
 
-func TestPluginKilledWhileEngineIsDown(t *testing.T) {
+func TestLifePluginKilledWhileEngineIsDown(t *testing.T) {
 	t.Parallel()
 	p, r := living(t, engine.Options{})
 	r.some()
@@ -190,9 +193,9 @@ func TestPluginKilledWhileEngineIsDown(t *testing.T) {
 	r.noLoss(interval, window{killed, time.UnixMilli(r.up(1, start).T)})
 }
 
-// TestBacklogSurvives: what waits on disk outlives every way in which the plugin
+// TestLifeBacklogSurvives: what waits on disk outlives every way in which the plugin
 // can end, and arrives once the receiver takes it.
-func TestBacklogSurvives(t *testing.T) {
+func TestLifeBacklogSurvives(t *testing.T) {
 	t.Parallel()
 	p, r := living(t, engine.Options{})
 	r.some()
@@ -226,9 +229,9 @@ func TestBacklogSurvives(t *testing.T) {
 	r.noLoss(interval, window{k.from, k.from.Add(3 * interval)}, d, s)
 }
 
-// TestFrozenPlugin: a plugin that does not answer at all is the engine's worst
+// TestLifeFrozenPlugin: a plugin that does not answer at all is the engine's worst
 // case; it is here so that the bounds of the others mean something.
-func TestFrozenPlugin(t *testing.T) {
+func TestLifeFrozenPlugin(t *testing.T) {
 	t.Parallel()
 	p, _ := living(t, engine.Options{})
 	if err := syscall.Kill(p.pid(), syscall.SIGSTOP); err != nil {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -70,6 +71,19 @@ func build(path, version string, env ...string) error {
 	return nil
 }
 
+// options has the tests run on the engine in the Debian tree that E2E_ENGINE names,
+// in place of the machine's.
+func options(t *testing.T, o engine.Options) engine.Options {
+	t.Helper()
+	if suite := os.Getenv("E2E_ENGINE"); suite != "" {
+		var err error
+		if o.Tree, err = engine.Tree(suite); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return o
+}
+
 // needEngine skips a test where no engine can be started, and fails it in CI.
 func needEngine(t *testing.T) {
 	t.Helper()
@@ -93,7 +107,7 @@ func sharedEngine(t *testing.T) *engine.Engine {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.engine == nil {
-		e, err := engine.Start(context.Background(), engine.Options{})
+		e, err := engine.Start(context.Background(), options(t, engine.Options{}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,7 +121,7 @@ func sharedEngine(t *testing.T) *engine.Engine {
 func ownEngine(t *testing.T, o engine.Options) *engine.Engine {
 	t.Helper()
 	needEngine(t)
-	e, err := engine.Start(t.Context(), o)
+	e, err := engine.Start(t.Context(), options(t, o))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,16 +134,20 @@ func ownEngine(t *testing.T, o engine.Options) *engine.Engine {
 	return e
 }
 
-var tellOnce sync.Once
+// tested is the engine's version, once one was started.
+var tested atomic.Pointer[string]
 
 func tellVersion(t *testing.T, e *engine.Engine) {
-	tellOnce.Do(func() {
-		v, err := e.Version(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+	if tested.Load() != nil {
+		return
+	}
+	v, err := e.Version(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tested.CompareAndSwap(nil, &v) {
 		say("engine: Docker Engine %s", v)
-	})
+	}
 }
 
 // server starts another project's program, or skips where `make deps` was not run.

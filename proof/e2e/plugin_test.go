@@ -174,9 +174,13 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-// tell prints a figure that the documentation may quote.
+// tell prints a figure that the documentation may quote, and on which engine it was seen.
 func tell(t *testing.T, format string, args ...any) {
-	say("%s: %s", t.Name(), fmt.Sprintf(format, args...))
+	on := ""
+	if v := tested.Load(); v != nil {
+		on = " on " + *v
+	}
+	say("%s%s: %s", t.Name(), on, fmt.Sprintf(format, args...))
 }
 
 // say prints a line for whoever reads the run. Runners keep what a passing test

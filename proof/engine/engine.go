@@ -27,6 +27,9 @@ type Options struct {
 	LiveRestore bool
 	// Args are further arguments of dockerd.
 	Args []string
+	// Tree is the directory that holds another distribution's files, as Tree finds it:
+	// the engine is the one in there. Empty is the machine's.
+	Tree string
 }
 
 // Engine is a Docker engine. A private one has a directory, a containerd and
@@ -172,7 +175,7 @@ func (e *Engine) Up(ctx context.Context) error {
 // spawn starts a program in a process group of its own, so that an interrupt
 // from the terminal does not reach it, its output in DIR/NAME.log.
 func (e *Engine) spawn(name string, args ...string) (*process, error) {
-	path, err := command(name)
+	cmd, err := e.program(name, args)
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +184,15 @@ func (e *Engine) spawn(name string, args ...string) (*process, error) {
 		return nil, err
 	}
 	defer log.Close()
-	return spawn(exec.Command(path, args...), log)
+	return spawn(cmd, log)
+}
+
+func (e *Engine) program(name string, args []string) (*exec.Cmd, error) {
+	if e.opts.Tree != "" {
+		return e.inTree(name, args)
+	}
+	path, err := command(name)
+	return exec.Command(path, args...), err
 }
 
 func spawn(cmd *exec.Cmd, log *os.File) (*process, error) {

@@ -4,6 +4,7 @@ package engine
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +19,6 @@ func TestLeavesNothing(t *testing.T) {
 		}
 		t.Skip(err)
 	}
-	ctx := t.Context()
 	for name, before := range map[string]func(*testing.T, *Engine){
 		"running": func(*testing.T, *Engine) {},
 		"stopped": func(_ *testing.T, e *Engine) { e.Stop() },
@@ -30,31 +30,50 @@ func TestLeavesNothing(t *testing.T) {
 			Reap()
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			e, err := Start(ctx, Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if v, err := e.Version(ctx); err != nil || v == "" {
-				t.Fatalf("version %q, %v", v, err)
-			}
-			if m, err := e.Metrics(ctx); err != nil || !strings.Contains(m, "engine_daemon_engine_info{") {
-				t.Fatalf("metrics %.100q, %v", m, err)
-			}
-			before(t, e)
-			if err := e.Close(); err != nil {
-				t.Fatal(err)
-			}
-			after, err := TakeSnapshot(ctx, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			left := slices.DeleteFunc(after, func(s string) bool { return !strings.Contains(s, e.dir) })
-			if len(left) > 0 {
-				t.Errorf("left behind: %q", left)
-			}
-		})
+		for _, tree := range trees(t) {
+			leavesNothing(t, name, Options{Tree: tree}, before)
+		}
 	}
+}
+
+// trees are the machine's own engine and, where its files are, another distribution's.
+func trees(t *testing.T) []string {
+	tree, err := Tree("trixie")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		return []string{""}
+	}
+	return []string{"", tree}
+}
+
+func leavesNothing(t *testing.T, name string, o Options, before func(*testing.T, *Engine)) {
+	ctx := t.Context()
+	t.Run(name+" "+filepath.Base(o.Tree), func(t *testing.T) {
+		e, err := Start(ctx, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, err := e.Version(ctx); err != nil || v == "" {
+			t.Fatalf("version %q, %v", v, err)
+		}
+		if m, err := e.Metrics(ctx); err != nil || !strings.Contains(m, "engine_daemon_engine_info{") {
+			t.Fatalf("metrics %.100q, %v", m, err)
+		}
+		before(t, e)
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+		after, err := TakeSnapshot(ctx, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := slices.DeleteFunc(after, func(s string) bool { return !strings.Contains(s, e.dir) })
+		if len(left) > 0 {
+			t.Errorf("left behind: %q", left)
+		}
+	})
 }
 
 func TestSnapshotDifference(t *testing.T) {

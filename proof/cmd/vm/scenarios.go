@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// scenario is something that a user does, or that happens to one. It returns what there is
+// to tell.
+type scenario struct {
+	name string
+	run  func(context.Context, *world) (string, error)
+}
+
+var asUsersDo = []scenario{
+	{"install, change, upgrade, uninstall as in the README", readme},
+	{"what AppArmor, seccomp and the kernel say of the plugin", confinement},
+	{"status as root and as a member of the group docker", status},
+	{"the plugin crashes three times", crashes},
+	{"systemctl restart docker", restart},
+	{"kill -9 of the engine", killed},
+	{"live-restore: systemctl restart docker", liveRestart},
+	{"live-restore: kill -9 of the engine", liveKilled},
+	{"reboot of the machine", reboot},
+	{"the fleet's script, twice", fleet},
+	{"the hardened unit", unit},
+	{"userns-remap", remapped},
+	{"rootless", rootless},
+}
+
+// scenarios goes through what users do, on one machine.
+func scenarios(ctx context.Context, o options, b build) (err error) {
+	var todo []scenario
+	for _, s := range asUsersDo {
+		if o.only.MatchString(s.name) {
+			todo = append(todo, s)
+		}
+	}
+	if len(todo) == 0 {
+		return nil
+	}
+	w, err := newWorld(ctx, o.suite, o, b, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	if err := w.report(ctx, scenario{"boot", func(ctx context.Context, w *world) (string, error) {
+		if err := w.boot(ctx); err != nil {
+			return "", err
+		}
+		_, err := w.sh(ctx, "cp -r /media/host/repository /root/docker-remote-write")
+		if err != nil {
+			return "", err
+		}
+		return w.describe(ctx)
+	}}); err != nil {
+		return err
+	}
+	for _, s := range todo {
+		for _, r := range []*receiver{w.first, w.second} { // each begins with empty ones
+			if err := r.renew(); err != nil {
+				return err
+			}
+		}
+		if err := w.report(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// describe says what the machine is.
+func (w *world) describe(ctx context.Context) (string, error) {
+	out, err := w.sh(ctx, `docker version --format '{{.Server.Version}}'
+docker version --format 'API {{.Server.APIVersion}}, {{range .Server.Components}}{{if ne .Name "docker-init"}}{{.Name}} {{.Version}}, {{end}}{{end}}'
+docker info --format 'cgroup v{{.CgroupVersion}}, {{.SecurityOptions}}, {{.OperatingSystem}}, {{.KernelVersion}}'
+systemctl --version | head -n 1`)
+	if err != nil {
+		return "", err
+	}
+	var rest string
+	for i, line := range lines(out) {
+		if i == 0 {
+			w.engine = line
+		} else {
+			rest += ", " + line
+		}
+	}
+	return "by " + w.Accelerator() + rest, nil
+}
+
+// report runs a scenario and prints its line.
+func (w *world) report(ctx context.Context, s scenario) error {
+	began, before := time.Now(), w.kept(ctx)
+	says, err := s.run(ctx, w)
+	kept := w.kept(ctx) - before
+	word := "ok    "
+	if err != nil {
+		word = "FAILED"
+	}
+	w.say("%s %4.0f s %4d scrapes kept  %s (%s)", word, time.Since(began).Seconds(), kept, s.name, w.engine)
+	for _, line := range lines(says) {
+		w.say("       %s", line)
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			w.tellLog(ctx)
+		}
+		return fmt.Errorf("%s: %w", s.name, err)
+	}
+	return nil
+}
+
+// kept is how many scrapes the receivers have.
+func (w *world) kept(ctx context.Context) (n int) {
+	for _, r := range []*receiver{w.first, w.second} {
+		ups, err := r.ups(ctx)
+		if n += len(ups); err != nil {
+			w.say("%v", err)
+		}
+	}
+	return n
+}
+
+// tellLog prints the end of the engine's log, which has the plugin's lines.
+func (w *world) tellLog(ctx context.Context) {
+	out, err := w.sh(ctx, "journalctl -q --no-pager -n 40 -u docker -u docker-remote-write -o cat")
+	if err != nil {
+		out = err.Error()
+	}
+	for _, line := range lines(out) {
+		w.say("       | %s", line)
+	}
+}
