@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -37,6 +38,9 @@ func (f *Forwarder) ask() {
 	case gone && f.Listed == disabled:
 		f.Error = "disabled"
 		f.Hint = "Enable it with: docker plugin enable " + f.Name
+	case gone && f.Listed == enabled && f.rootless:
+		f.Error = "listed as enabled by a rootless engine, whose sockets are in namespaces of its own"
+		f.Hint = `Ask in there, as its user: nsenter -U --preserve-credentials -m -n -t "$(cat "$XDG_RUNTIME_DIR/docker.pid")" ` + program() + " status"
 	case gone && f.Listed == enabled:
 		f.Error = "listed as enabled, not running"
 		f.Hint = "If the engine is up it has given up on the plugin. Start it again with: docker plugin disable -f " + f.Name +
@@ -54,6 +58,15 @@ func (f *Forwarder) ask() {
 		f.Error = err.Error()
 		f.Hint = "It listens and does not answer as it should. The log, or /debug/pprof/goroutine?debug=2 on that socket, says more."
 	}
+}
+
+// program is this one, as one would start it again.
+func program() string {
+	path, err := os.Executable()
+	if err != nil {
+		return "docker-remote-write"
+	}
+	return path
 }
 
 // fetch asks a unix socket, or host:port over TCP, for its status.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 const (
@@ -72,6 +73,7 @@ func (p *places) find() ([]Forwarder, error) {
 		}
 		known[r.Plugin.ID] = true
 		f := Forwarder{Name: r.Plugin.Name, ID: r.Plugin.ID, Listed: disabled, Socket: p.pluginSocket(r.Plugin.ID)}
+		f.rootless = owner(filepath.Join(p.root, "plugins", d.Name(), "config.json")) != 0
 		if r.Plugin.Enabled {
 			f.Listed = enabled
 		}
@@ -90,6 +92,17 @@ func (p *places) find() ([]Forwarder, error) {
 	found = append(found, p.processes()...)
 	slices.SortStableFunc(found, func(a, b Forwarder) int { return strings.Compare(a.Name, b.Name) })
 	return found, explain(errors.Join(errs...))
+}
+
+// owner is the user whom a file belongs to. An engine's records are root's; those of a
+// rootless engine are its user's, unless one looks from within its namespaces.
+func owner(path string) uint32 {
+	if info, err := os.Stat(path); err == nil {
+		if s, ok := info.Sys().(*syscall.Stat_t); ok {
+			return s.Uid
+		}
+	}
+	return 0
 }
 
 // explain says what to do about directories that only root may list.

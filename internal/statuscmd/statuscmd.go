@@ -64,6 +64,8 @@ type Forwarder struct {
 	Hint    string `json:"hint,omitempty"`
 	// Status is its answer.
 	Status *telemetry.State `json:"status,omitempty"`
+
+	rootless bool // its engine's records are not root's
 }
 
 // Status runs the command with its arguments, those after the word "status", and

@@ -259,6 +259,16 @@ func (m *Machine) off() {
 	m.mu.Unlock()
 }
 
+// Alive is an error when the machine is off.
+func (m *Machine) Alive() error {
+	select {
+	case <-m.done:
+		return errOff
+	default:
+		return nil
+	}
+}
+
 // Accelerator is what runs the machine: kvm or tcg, the emulator's own.
 func (m *Machine) Accelerator() string {
 	name, _, _ := strings.Cut(m.accel, ",")

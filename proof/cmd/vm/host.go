@@ -59,8 +59,7 @@ rm /usr/local/bin/docker-remote-write`)
 // fleet goes through the script's states, each one twice.
 func fleet(ctx context.Context, w *world) (string, error) {
 	at, err := w.at(ctx, `remove $(docker plugin ls -q --no-trunc)
-systemctl start docker-registry
-until_true curl -sf http://registry.example:5000/v2/
+registry
 make push REGISTRY=registry.example:5000 VERSION=v3 >/dev/null
 now`)
 	if err != nil {

@@ -10,7 +10,13 @@ plugin_pid() { pgrep -f '^/docker-remote-write' | head -n 1; }
 reset() { systemctl reset-failed docker.service docker.socket 2>/dev/null || true; }
 # until_true COMMAND...: waits for what no event tells of; whoever asked has a limit.
 until_true() { until "$@" >/dev/null 2>&1; do sleep 0.2; done; }
-# refresh SETTINGS: the engine's daemon.json, and an engine that has it.
+# daemon SETTINGS: the engine's daemon.json, and an engine that has it.
 daemon() { mkdir -p /etc/docker && echo "$1" >/etc/docker/daemon.json && reset && systemctl restart docker; }
+# registry starts the distribution's, which takes everybody once its passwords are off.
+registry() {
+	sed -i '/^auth:/,/^ *path:/d' /etc/docker/registry/config.yml
+	systemctl start docker-registry
+	until_true curl -sf http://registry.example:5000/v2/
+}
 # remove PLUGIN...: whatever state it is in.
 remove() { for p; do docker plugin rm -f "$p" >/dev/null 2>&1 || true; done; }

@@ -58,7 +58,7 @@ func readme(ctx context.Context, w *world) (string, error) {
 		says = append(says, fmt.Sprintf("%s %.1f s", what, took.Seconds()))
 		return nil
 	}
-	if _, err := w.sh(ctx, "systemctl start docker-registry\nuntil_true curl -sf http://registry.example:5000/v2/"); err != nil {
+	if _, err := w.sh(ctx, "registry"); err != nil {
 		return "", err
 	}
 	for _, s := range []struct {

@@ -66,11 +66,14 @@ func scenarios(ctx context.Context, o options, b build) (err error) {
 				return err
 			}
 		}
-		if err := w.report(ctx, s); err != nil {
-			return err
+		if e := w.report(ctx, s); e != nil { // the others are worth seeing, too
+			err = errors.Join(err, e)
+			if ctx.Err() != nil || w.Alive() != nil {
+				return err
+			}
 		}
 	}
-	return nil
+	return err
 }
 
 // describe says what the machine is.

@@ -21,7 +21,7 @@ import (
 
 // patience ends a run that hangs. It is no measure of anything: an emulated machine on a
 // busy one is slow.
-const patience = 8 * time.Minute
+const patience = 20 * time.Minute
 
 // world is a machine, and the receivers around it.
 type world struct {
