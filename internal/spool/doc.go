@@ -83,13 +83,14 @@
 //
 //	scrape into the open segment   pwrite segment, fdatasync segment
 //	scrape into a new segment      open O_CREAT|O_EXCL, pwrite header and record, fsync, fsync directory
-//	Begin, Ack                     pwrite one slot of the cursor file
+//	Begin                          pwrite one slot of the cursor file, fdatasync cursors
+//	Ack                            pwrite one slot of the cursor file
 //	a segment is removed           pwrite slots, fdatasync cursors, unlink
 //	Claim, Close                   pwrite slots, fdatasync cursors
 //	a write or sync failed         ftruncate to the last good length, or unlink; then a new segment
 //	a file's name is gone          mkdir, fsync of the parents, open lock and cursors, fsync directory
 //
-// Cursors need no sync of their own: an older state of a slot names an older
+// A cursor that moves needs no sync of its own: an older state of a slot names an older
 // place, and every segment from there on is still there, because none is removed
 // before the cursors that allow it are on disk. After a sync that failed nothing is
 // known of the pages in question, and a second sync would report success without

@@ -434,3 +434,32 @@ func TestFullDiskTakesTheOldest(t *testing.T) {
 		})
 	}
 }
+
+// TestBarrierIsSynced: what a machine that stops dead may have sent is known to the next
+// life, so Begin returns after a sync; a cursor that moves costs none.
+func TestBarrierIsSynced(t *testing.T) {
+	f := newFaults()
+	s := mustOpen(t, t.TempDir(), Options{hook: f.hook})
+	c := mustClaim(t, s, "a")[0]
+	mustAppend(t, s, newTarget(4).next())
+	to := series.Position{Scrape: 2, Count: 4}
+	synced := func() int {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.seen[opCursorsSync]
+	}
+	before := synced()
+	if err := begin(c, to); err != nil {
+		t.Fatal(err)
+	}
+	if n := synced() - before; n != 1 {
+		t.Errorf("Begin made %d syncs of the cursors, want one", n)
+	}
+	if err := ack(c, to, series.Tally{Delivered: 4}); err != nil {
+		t.Fatal(err)
+	}
+	if n := synced() - before; n != 1 {
+		t.Errorf("Begin and Ack made %d syncs of the cursors, want one", n)
+	}
+	balanced(t, c)
+}

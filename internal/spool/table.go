@@ -47,6 +47,16 @@ func (t *table) least(end series.Position) series.Position {
 	return end
 }
 
+// leaving reports whether the state of a cursor that is to be written is that of a Begin.
+func (t *table) leaving() bool {
+	for _, c := range t.cursors {
+		if c.saved != c.version && c.state.pos.Before(c.pin) {
+			return true
+		}
+	}
+	return false
+}
+
 // pinned reports whether an attempt is under way with samples in front of that
 // position and behind, or at, the other.
 func (t *table) pinned(from, to series.Position) bool {

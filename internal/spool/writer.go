@@ -109,7 +109,7 @@ func (s *Spool) settle(err error) {
 
 // tidy writes the cursors that changed and removes the segments that went. Before
 // a segment is removed the cursors are synced, so that no power cut brings back a
-// cursor that points into it.
+// cursor that points into it; and before something leaves, so that none takes the barrier away.
 func (s *Spool) tidy(closing bool) error {
 	s.log.mu.Lock()
 	trash := s.log.trash
@@ -118,7 +118,7 @@ func (s *Spool) tidy(closing bool) error {
 	end := s.log.readable()
 	f := &s.table.file
 	s.table.mu.Lock()
-	sync := closing || f.must || len(trash) > 0
+	sync := closing || f.must || len(trash) > 0 || s.table.leaving()
 	images := s.table.collect(sync, end)
 	freed := len(f.freed)
 	s.table.mu.Unlock()

@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/docker-remote-write/docker-remote-write/proof/engine"
 	"github.com/docker-remote-write/docker-remote-write/proof/promtest"
 )
@@ -129,11 +127,11 @@ func TestFullDisk(t *testing.T) {
 	p := create(t, e, "REMOTE_WRITE_URL="+r.WriteURL(), "SCRAPE_INTERVAL=1s")
 	p.enable() // makes the data directory
 	p.disable()
-	data := p.data()
-	if err := unix.Mount("tmpfs", data, "tmpfs", 0, "size=2m"); err != nil {
+	data, unmount, err := e.MountTmpfs(p.data(), "size=2m")
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = unix.Unmount(data, unix.MNT_DETACH) })
+	t.Cleanup(func() { _ = unmount() })
 	ballast := filepath.Join(data, "ballast")
 	f, err := os.Create(ballast)
 	if err != nil {

@@ -5,8 +5,11 @@ package engine
 import (
 	_ "embed"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 //go:embed tree.sh
@@ -25,11 +28,32 @@ func (e *Engine) inTree(name string, args []string) (*exec.Cmd, error) {
 	}
 	words := append([]string{"/" + path}, args...)
 	if e.containerd == nil {
-		script := []string{"--mount", "sh", "-e", "-c", treeScript, "tree", e.opts.Tree, e.dir}
+		script := []string{"--mount", "sh", "-e", "-c", treeScript, "tree", e.opts.Tree, e.dir, os.TempDir()}
 		return exec.Command("unshare", append(script, words...)...), nil
 	}
+	return e.nsenter(words...), nil
+}
+
+// nsenter is a command in the engine's mount namespace.
+func (e *Engine) nsenter(words ...string) *exec.Cmd {
 	namespace := fmt.Sprintf("--mount=/proc/%d/ns/mnt", e.containerd.cmd.Process.Pid)
-	return exec.Command("nsenter", append([]string{namespace, "--"}, words...)...), nil
+	return exec.Command("nsenter", append([]string{namespace, "--"}, words...)...)
+}
+
+// MountTmpfs puts a small file system over a directory of a private engine. It returns
+// where this process sees it, and what takes it away.
+func (e *Engine) MountTmpfs(dir, options string) (seen string, unmount func() error, err error) {
+	if e.opts.Tree == "" {
+		return dir, func() error { return unix.Unmount(dir, unix.MNT_DETACH) }, unix.Mount("tmpfs", dir, "tmpfs", 0, options)
+	}
+	run := func(words ...string) error {
+		if out, err := e.nsenter(words...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s in the engine's namespace: %w: %s", words[0], err, out)
+		}
+		return nil
+	}
+	seen = fmt.Sprintf("/proc/%d/root%s", e.containerd.cmd.Process.Pid, dir)
+	return seen, func() error { return run("umount", "-l", dir) }, run("mount", "-t", "tmpfs", "-o", options, "tmpfs", dir)
 }
 
 func one(pattern string) (string, error) {

@@ -7,6 +7,7 @@
 package machine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -146,7 +147,7 @@ func (m *Machine) boot(ctx context.Context, accel string) error {
 		if strings.Contains(said, "KVM internal error") || !alive && time.Since(begun) > 10*time.Second {
 			m.Cut()
 			first, _, _ := strings.Cut(said, "\n")
-			return errors.New(first)
+			return errors.New(cmp.Or(first, "no sign of the kernel's life"))
 		}
 	}
 	m.accel = accel
@@ -189,7 +190,7 @@ func (m *Machine) start(accel string) error {
 		network += fmt.Sprintf(",guestfwd=tcp:%s-cmd:%s %s", from, strings.Join(m.opts.Relay, " "), to)
 	}
 	args := []string{
-		"-accel", accel, "-cpu", "max,la57=off", "-smp", "1", "-m", "2048", "-nodefaults", "-display", "none", "-no-reboot",
+		"-accel", accel, "-cpu", "max,la57=off", "-smp", "1", "-m", "1536", "-nodefaults", "-display", "none", "-no-reboot",
 		"-kernel", kernel, "-initrd", initrd, "-append", "root=/dev/vda rw console=ttyS0 panic=-1 quiet loglevel=4 systemd.show_status=false",
 		"-serial", "stdio",
 		"-drive", "if=none,id=disk,format=raw,file=" + m.path("disk"), "-device", "virtio-blk-pci,drive=disk",
@@ -326,5 +327,13 @@ func tool(pkg, name string) (string, error) {
 		}
 	}
 	dir, err := engine.Package(pkg)
-	return filepath.Join(dir, "sbin", name), err
+	if err != nil {
+		return "", err
+	}
+	for _, sub := range []string{"sbin", "usr/sbin"} {
+		if path, err := exec.LookPath(filepath.Join(dir, sub, name)); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("the package %s has no %s", pkg, name)
 }

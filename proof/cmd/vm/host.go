@@ -58,8 +58,7 @@ rm /usr/local/bin/docker-remote-write`)
 
 // fleet goes through the script's states, each one twice.
 func fleet(ctx context.Context, w *world) (string, error) {
-	at, err := w.at(ctx, `remove $(docker plugin ls -q --no-trunc)
-registry
+	at, err := w.at(ctx, `registry
 make push REGISTRY=registry.example:5000 VERSION=v3 >/dev/null
 now`)
 	if err != nil {
@@ -98,8 +97,7 @@ func unit(ctx context.Context, w *world) (string, error) {
 	if script == install[0] {
 		return "", fmt.Errorf("deploy/README.md does not name %s", example)
 	}
-	at, err := w.at(ctx, `remove $(docker plugin ls -q --no-trunc)
-make build >/dev/null
+	at, err := w.at(ctx, `make build >/dev/null
 at=$(now)
 `+script+`
 echo SCRAPE_INTERVAL=2s >>/etc/docker-remote-write.env
@@ -184,7 +182,9 @@ export DBUS_SESSION_BUS_ADDRESS=unix:path=$XDG_RUNTIME_DIR/bus
 		return "", err
 	}
 	// The script of the engine's package asks for the docker command beside itself, at its end.
-	if _, err := as("/usr/share/docker.io/contrib/dockerd-rootless-setuptool.sh install || true\nuntil docker version; do sleep 0.2; done"); err != nil {
+	if _, err := as(`export PATH=/usr/share/docker.io/contrib:$PATH
+env -u DOCKER_HOST dockerd-rootless-setuptool.sh install >setup.log 2>&1 || systemctl --user is-active docker || { cat setup.log; exit 1; }
+until docker version; do sleep 0.2; done`); err != nil {
 		return "", err
 	}
 	out, err := as(`docker info --format '{{.ServerVersion}} {{.SecurityOptions}}'

@@ -12,9 +12,7 @@ import (
 
 // install makes the plugin anew with a quick interval and waits for its first scrape.
 func (w *world) install(ctx context.Context, files string, settings ...string) error {
-	at, err := w.at(ctx, fmt.Sprintf(`remove $(docker plugin ls -q --no-trunc)
-now
-docker plugin create docker-remote-write /media/host/%s >/dev/null
+	at, err := w.at(ctx, fmt.Sprintf(`docker plugin create docker-remote-write /media/host/%s >/dev/null
 docker plugin set docker-remote-write REMOTE_WRITE_URL=http://prometheus.example:9090/api/v1/write SCRAPE_INTERVAL=2s %s
 at=$(now)
 docker plugin enable docker-remote-write

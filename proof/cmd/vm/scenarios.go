@@ -61,10 +61,8 @@ func scenarios(ctx context.Context, o options, b build) (err error) {
 		return err
 	}
 	for _, s := range todo {
-		for _, r := range []*receiver{w.first, w.second} { // each begins with empty ones
-			if err := r.renew(); err != nil {
-				return err
-			}
+		if err := w.clear(ctx); err != nil {
+			return err
 		}
 		if e := w.report(ctx, s); e != nil { // the others are worth seeing, too
 			err = errors.Join(err, e)
@@ -72,6 +70,15 @@ func scenarios(ctx context.Context, o options, b build) (err error) {
 				return err
 			}
 		}
+	}
+	return err
+}
+
+// clear removes the plugins, and then what the receivers have.
+func (w *world) clear(ctx context.Context) error {
+	_, err := w.sh(ctx, "remove $(docker plugin ls -q --no-trunc)")
+	for _, r := range []*receiver{w.first, w.second} {
+		err = errors.Join(err, r.renew())
 	}
 	return err
 }

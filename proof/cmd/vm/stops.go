@@ -116,7 +116,7 @@ func stops(ctx context.Context, o options, b build) (err error) {
 // fresh installs the plugin anew, on what is then on the disk, and begins to count.
 func (s *stopping) fresh(ctx context.Context, files string) error {
 	s.first.weather.set(false)
-	if err := s.first.renew(); err != nil {
+	if err := s.clear(ctx); err != nil {
 		return err
 	}
 	if err := s.install(ctx, files, "SCRAPE_TARGET=http://target.example:9100/metrics", "SCRAPE_INTERVAL=1s", "MAX_BACKOFF=1s"); err != nil {
