@@ -36,6 +36,10 @@ systemctl enable agent systemd-networkd
 systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer e2scrub_all.timer \
 	modprobe@drm.service modprobe@fuse.service systemd-networkd-wait-online.service serial-getty@ttyS0.service getty@tty1.service
 systemctl disable docker-registry
+# dracut, which later suites have, would make an initrd for the system that it runs on.
+if command -v dracut >/dev/null; then
+	for kernel in /lib/modules/*; do dracut --force --no-hostonly --kver "${kernel##*/}"; done
+fi
 useradd -m -s /bin/bash rootless
 groupadd -f docker
 useradd -m -s /bin/bash -G docker member

@@ -239,7 +239,7 @@ func (s *stopping) judge(ctx context.Context) (string, error) {
 	if damaged, err := s.sh(ctx, "journalctl -q -b -u docker -o cat | grep -i -e damage -e 'in memory only' || true"); err != nil || damaged != "" {
 		return "", fmt.Errorf("the spool: %w %s", err, damaged)
 	}
-	return fmt.Sprintf("the books balance: appended %d, delivered %d", b.Appended, b.Delivered), nil
+	return fmt.Sprintf("the books balance: %d samples appended, %d delivered, %d refused as sent before", b.Appended, b.Delivered, b.Lost["refused_after_resend"]), nil
 }
 
 // arrived are the numbers that the receiver holds, and the newest. They are in order.
