@@ -19,6 +19,7 @@ type receiver struct {
 	*promtest.Server
 	t       *testing.T
 	arrived chan struct{} // holds one token after a request
+	storing sync.RWMutex  // is held for reading by what is stored and not yet noted
 
 	mu       sync.Mutex
 	requests []*promtest.Request
@@ -43,6 +44,8 @@ func newReceiver(t *testing.T, o promtest.Options) *receiver {
 			fault := r.fault
 			r.mu.Unlock()
 			if fault == nil || !fault(w, q) {
+				r.storing.RLock()
+				defer r.storing.RUnlock()
 				next.ServeHTTP(w, q)
 			}
 		})
@@ -81,7 +84,10 @@ func hangAll(_ http.ResponseWriter, q *http.Request) bool {
 	return true
 }
 
+// got are the requests that were answered, among them all whose samples can be seen.
 func (r *receiver) got() []*promtest.Request {
+	r.storing.Lock()
+	defer r.storing.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.requests)
