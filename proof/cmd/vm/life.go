@@ -26,7 +26,7 @@ echo $at`, files, strings.Join(settings, " ")))
 
 // survives installs the plugin, has an event happen some times, and holds what the receiver
 // has to the books: not a sample lost, none too many. The event's script ends with the
-// time at which the machine began to recover.
+// time of the machine when it was killed, or had restarted.
 func survives(ctx context.Context, w *world, times int, event string) (string, error) {
 	if err := w.install(ctx, "plugin"); err != nil {
 		return "", err
@@ -51,19 +51,20 @@ func survives(ctx context.Context, w *world, times int, event string) (string, e
 const recovered = "\nuntil_true docker version\nuntil_true plugin_pid\necho $at"
 
 func crashes(ctx context.Context, w *world) (string, error) {
-	return survives(ctx, w, 3, `at=$(now)
-old=$(plugin_pid)
+	return survives(ctx, w, 3, `old=$(plugin_pid)
 kill -9 $old
+at=$(now)
 until p=$(plugin_pid) && [ -n "$p" ] && [ "$p" != "$old" ]; do sleep 0.1; done`+recovered)
 }
 
 func restart(ctx context.Context, w *world) (string, error) {
-	return survives(ctx, w, 1, "reset; at=$(now); systemctl restart docker"+recovered)
+	return survives(ctx, w, 1, "reset; systemctl restart docker; at=$(now)"+recovered)
 }
 
 // kill is an engine that dies and that systemd starts again.
-const kill = `reset; at=$(now); old=$(pidof dockerd)
+const kill = `reset; old=$(pidof dockerd)
 kill -9 $old
+at=$(now)
 until p=$(pidof dockerd) && [ "$p" != "$old" ]; do sleep 0.2; done`
 
 func killed(ctx context.Context, w *world) (string, error) {
@@ -88,7 +89,7 @@ echo $at`)
 }
 
 func liveRestart(ctx context.Context, w *world) (string, error) {
-	return live(ctx, w, `reset; at=$(now); systemctl restart docker`)
+	return live(ctx, w, `reset; systemctl restart docker; at=$(now)`)
 }
 
 func liveKilled(ctx context.Context, w *world) (string, error) { return live(ctx, w, kill) }
