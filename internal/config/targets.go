@@ -60,8 +60,9 @@ func (l *loader) extra() {
 	}
 	for _, p := range pairs {
 		t, err := l.extraTarget(p)
+		t.TLS = trust // of an http one as well, which may redirect
 		if err == nil && strings.HasPrefix(t.URL, "https:") {
-			if t.TLS = trust; trust == nil {
+			if trust == nil {
 				err = errors.New("an https target is trusted by EXTRA_TARGETS_CA alone: give its certificate authority there, or set EXTRA_TARGETS_INSECURE_SKIP_VERIFY=true")
 			}
 		}

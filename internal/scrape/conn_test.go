@@ -5,10 +5,12 @@ package scrape
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -119,5 +121,28 @@ func TestCancel(t *testing.T) {
 	}
 	if st := s.Stats(); st.Outcomes[OK] != 1 || st.Failed() != 0 {
 		t.Errorf("outcomes %v", st.Outcomes)
+	}
+}
+
+// A target is trusted by what TLS says and by nothing else, the system's roots included,
+// also behind a redirect.
+func TestRedirectToTLS(t *testing.T) {
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", typeText)
+		io.WriteString(w, "a 1\n")
+	}))
+	defer secure.Close()
+	plain := httptest.NewServer(http.RedirectHandler(secure.URL, http.StatusFound))
+	defer plain.Close()
+	trusted := &tls.Config{RootCAs: secure.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}
+	for _, trust := range []*tls.Config{trusted, nil} {
+		s := newScraper(t, Options{Target: plain.URL, TLS: trust})
+		if pool := s.target.client.Transport.(*http.Transport).TLSClientConfig.RootCAs; pool == nil {
+			t.Error("the system's roots are trusted")
+		}
+		sc, err := s.Scrape(t.Context(), epoch, nil)
+		if up := strings.HasPrefix(dump(sc), "a 1\nup 1\n"); up != (trust != nil) {
+			t.Errorf("%v\n%s", err, dump(sc))
+		}
 	}
 }

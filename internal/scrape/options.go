@@ -8,6 +8,7 @@ package scrape
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"time"
@@ -36,7 +37,7 @@ const MaxSeriesBytes = 64 << 10
 type Options struct {
 	// Target is unix:///path/to.sock, optionally with the HTTP path behind a colon
 	// (unix:///path/to.sock:/metrics), or http://host:port/path, or https, for which TLS
-	// says whom to trust.
+	// says whom to trust, behind a redirect too; nil: nobody.
 	Target string
 	TLS    *tls.Config
 	// Interval between two scrapes and Timeout of one, reading its body included.
@@ -88,6 +89,9 @@ func (o *Options) setDefaults() error {
 	}
 	if o.Timeout == 0 {
 		o.Timeout = min(DefaultTimeout, o.Interval)
+	}
+	if o.TLS == nil {
+		o.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
 	}
 	if o.Room == nil {
 		o.Room = NewRoom(DefaultMaxBytes, 1)
