@@ -50,8 +50,8 @@ func servePlugin(ctx context.Context, env []string, cfg *config.Config, warnings
 			if p.unlisten, err = p.listen(); err != nil {
 				log.WithError(err).Error("the status page is not served")
 			}
-			opened.Store(p)
 			p.scrapeOthers(context.Background())
+			opened.Store(p)
 			return dockerplugin.Pipeline{Scrape: p.scrape, Last: p.last, Flush: p.senders.flush}, nil
 		},
 	}

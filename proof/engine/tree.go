@@ -19,7 +19,7 @@ var treeScript string
 // it. Containerd comes first and brings a mount namespace about, in which the tree is the
 // root; dockerd joins it, and joins it again after its end: what it has mounted is there.
 func (e *Engine) inTree(name string, args []string) (*exec.Cmd, error) {
-	path, err := one(filepath.Join(e.opts.Tree, "usr/*bin", name))
+	path, err := One(filepath.Join(e.opts.Tree, "usr/*bin", name))
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,8 @@ func (e *Engine) MountTmpfs(dir, options string) (seen string, unmount func() er
 	return seen, func() error { return run("umount", "-l", dir) }, run("mount", "-t", "tmpfs", "-o", options, "tmpfs", dir)
 }
 
-func one(pattern string) (string, error) {
+// One is the one file that the pattern fits; more or none is an error that says so.
+func One(pattern string) (string, error) {
 	found, err := filepath.Glob(pattern)
 	if err == nil && len(found) != 1 {
 		err = fmt.Errorf("%s: one file is wanted, there are %d", pattern, len(found))

@@ -177,11 +177,11 @@ func (m *Machine) boot(ctx context.Context, accel string) error {
 
 // start starts the emulator.
 func (m *Machine) start(accel string) error {
-	kernel, err := one(filepath.Join(m.tree, "boot/vmlinuz-*"))
+	kernel, err := engine.One(filepath.Join(m.tree, "boot/vmlinuz-*"))
 	if err != nil {
 		return err
 	}
-	initrd, err := one(filepath.Join(m.tree, "boot/initrd.img-*"))
+	initrd, err := engine.One(filepath.Join(m.tree, "boot/initrd.img-*"))
 	if err != nil {
 		return err
 	}
@@ -289,17 +289,6 @@ func (m *Machine) tail() string {
 }
 
 func (m *Machine) path(name string) string { return filepath.Join(m.dir, name) }
-
-func one(pattern string) (string, error) {
-	found, err := filepath.Glob(pattern)
-	if err == nil && len(found) != 1 {
-		err = fmt.Errorf("%s: one file is wanted, there are %d", pattern, len(found))
-	}
-	if err != nil {
-		return "", err
-	}
-	return found[0], nil
-}
 
 // emulator is the system's qemu, or the unpacked one.
 func emulator(args []string) (*exec.Cmd, error) {
