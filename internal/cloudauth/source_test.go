@@ -54,7 +54,7 @@ func inWorld(t *testing.T, c Config, f func(t *testing.T, w *world)) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{}
-		w.cloud.Life = time.Hour
+		w.cloud.SetLife(time.Hour)
 		defer w.net.Serve(services+":80", &w.cloud)()
 		defer w.net.Serve("169.254.169.254:80", &w.cloud)()
 		w.Source = New(c, Options{Dial: w.net.Dial})
@@ -234,7 +234,7 @@ func TestRotation(t *testing.T) {
 	for name, c := range identities {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, c, func(t *testing.T, w *world) {
-				w.cloud.Life = 30 * time.Minute
+				w.cloud.SetLife(30 * time.Minute)
 				w.ok(t, "first")
 				time.Sleep(24 * time.Minute)
 				w.ok(t, "while it is good")
@@ -329,13 +329,13 @@ func TestRenewal(t *testing.T) {
 // TestOver: what is over although it was just given is no reason to lose a sample.
 func TestOver(t *testing.T) {
 	inWorld(t, identities["instance role"], func(t *testing.T, w *world) {
-		w.cloud.Life = -time.Hour
+		w.cloud.SetLife(-time.Hour)
 		_, _, err := w.request(t, "body")
 		if err == nil || !strings.Contains(err.Error(), "were over at 1999-12-31T23:00:00Z; is this host's clock right?") {
 			t.Errorf("%v", err)
 		}
 		// One that ends on the way is exchanged, however young it is.
-		w.cloud.Life = 3 * time.Second
+		w.cloud.SetLife(3 * time.Second)
 		for range 20 {
 			w.ok(t, "short lives")
 			time.Sleep(700 * time.Millisecond)

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,7 +43,7 @@ func inClouds(t *testing.T, nseries int, change func(*Options), f func(t *testin
 			at2026(t, func(t *testing.T) {
 				w := &sky{receiver: receiver{stored: map[point]int{}, newest: map[string]int64{}}}
 				w.answer = func(n int, g *got) reply { return ok(g) }
-				w.Life = time.Hour
+				w.SetLife(time.Hour)
 				for _, at := range []string{"identity.example:80", "169.254.169.254:80"} {
 					defer w.Net.Serve(at, &w.Cloud)()
 				}
@@ -73,7 +75,7 @@ func (w *sky) up() (down func()) {
 func TestCloudRotation(t *testing.T) {
 	slow := func(o *Options) { o.MaxSamples, o.MaxBackoff = 100, 5*time.Second }
 	inClouds(t, 50, slow, func(t *testing.T, w *sky) {
-		w.Life = 3 * time.Second
+		w.SetLife(3 * time.Second)
 		w.answer = func(n int, g *got) reply { time.Sleep(700 * time.Millisecond); return ok(g) }
 		down := w.up()
 		stop := running(t, w.s)
@@ -250,11 +252,14 @@ func TestCloudSecretsStayInside(t *testing.T) {
 		return b.String() + string(body)
 	}
 	inClouds(t, 10, nil, func(t *testing.T, w *sky) {
+		var mu sync.Mutex
 		var signatures []string
 		defer w.Net.Serve("receiver.example:80", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			_, signature, ok := strings.Cut(r.Header.Get("Authorization"), "Signature=")
 			if ok {
+				mu.Lock()
 				signatures = append(signatures, signature)
+				mu.Unlock()
 			}
 			rw.WriteHeader(403)
 			fmt.Fprint(rw, signature, " ", r.Header.Get("X-Amz-Security-Token"), echo(r))
@@ -268,9 +273,10 @@ func TestCloudSecretsStayInside(t *testing.T) {
 			time.Sleep(time.Minute)
 			shown += fmt.Sprintf("%+v\n", w.s.Status())
 			if i == 15 {
-				w.Life = -time.Minute
+				w.SetLife(-time.Minute)
+				var asked atomic.Int32
 				w.SetFault(func(rw http.ResponseWriter, r *http.Request) bool {
-					if i++; i%2 == 0 {
+					if asked.Add(1)%2 == 0 {
 						return false
 					}
 					rw.WriteHeader(400)
@@ -285,6 +291,8 @@ func TestCloudSecretsStayInside(t *testing.T) {
 		if !strings.Contains(shown, "403 Forbidden") || !strings.Contains(shown, "400 Bad Request") {
 			t.Errorf("not all was tried: %s", shown)
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		for _, s := range append(signatures, cloudtest.Secret, "M/rk=er", "session-", "token-a", "token-g", "secret-") {
 			if strings.Contains(shown, s) {
 				at := strings.Index(shown, s)

@@ -29,14 +29,13 @@ const (
 	Header = "header-" + Secret
 )
 
-// Cloud is all of the identity services, at their paths. The zero value with a Life works.
+// Cloud is all of the identity services, at their paths. The zero value gives what has
+// expired: see SetLife.
 type Cloud struct {
-	// Life is how long credentials are good, in whole seconds.
-	Life time.Duration
-
 	key serviceKey // what WriteKeyFile has written
 
 	mu      sync.Mutex
+	life    time.Duration
 	issued  map[string]issued // by access key ID, or token
 	gone    map[string]bool   // revoked before their time
 	sticky  map[string]issued // by service, while Keep
@@ -57,6 +56,13 @@ type Checked struct {
 	ID     string
 	Status int
 	Why    string
+}
+
+// SetLife says how long credentials are good from now on, in whole seconds.
+func (c *Cloud) SetLife(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.life = d
 }
 
 // SetFault has requests to the identity services go to f first; true says that it
@@ -111,7 +117,7 @@ func (c *Cloud) issue(service string) issued {
 	n := len(c.issued)
 	i := issued{
 		id: fmt.Sprintf("ASIA%s%d", strings.ToUpper(service), n), secret: fmt.Sprintf("secret-%d-%s", n, Secret),
-		session: fmt.Sprintf("session-%d-%s", n, Secret), until: time.Now().Add(c.Life),
+		session: fmt.Sprintf("session-%d-%s", n, Secret), until: time.Now().Add(c.life),
 	}
 	if service != "imds" && service != "ecs" && service != "sts" {
 		i.id = fmt.Sprintf("token-%s-%d-%s", service, n, Secret)
