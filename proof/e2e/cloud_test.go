@@ -33,7 +33,8 @@ func TestClouds(t *testing.T) {
 	for name := range inCloud("") {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cloud := &cloudtest.Cloud{Life: 2 * time.Second}
+			cloud := &cloudtest.Cloud{}
+			cloud.SetLife(2 * time.Second)
 			identity := httptest.NewServer(cloud)
 			defer identity.Close()
 			r := newReceiver(t, promtest.Options{})
@@ -106,7 +107,8 @@ func TestClouds(t *testing.T) {
 // TestCheckInClouds: check says which identity would be used, and with --push whose
 // credentials they were, or what came in their place.
 func TestCheckInClouds(t *testing.T) {
-	cloud := &cloudtest.Cloud{Life: time.Hour}
+	cloud := &cloudtest.Cloud{}
+	cloud.SetLife(time.Hour)
 	identity := httptest.NewServer(cloud)
 	defer identity.Close()
 	r := newReceiver(t, promtest.Options{})
