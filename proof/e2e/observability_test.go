@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/rules"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -201,12 +202,14 @@ func TestStatusOverTCP(t *testing.T) {
 	r.up(1, time.Now()) // it still scrapes
 }
 
-// TestDashboardsOnARealEngine: every query of every panel returns data from what
-// one engine has pushed.
+// TestDashboardsOnARealEngine: every query of every panel returns data from what one
+// plugin with three targets has pushed, one of which is down; the variables know the
+// engine alone.
 func TestDashboardsOnARealEngine(t *testing.T) {
 	e := sharedEngine(t)
+	exporter := server(t, engine.NodeExporter, "prometheus-node-exporter")
 	r := newReceiver(t, promtest.Options{})
-	p := create(t, e, "REMOTE_WRITE_URL="+r.WriteURL(), "SCRAPE_INTERVAL=1s")
+	p := create(t, e, "REMOTE_WRITE_URL="+r.WriteURL(), "SCRAPE_INTERVAL=1s", "EXTRA_TARGETS=node="+exporter.URL+"/metrics,down=http://127.0.0.1:1/")
 	p.enable()
 	r.await("some scrapes", func() bool { return len(r.ups()) > 10 })
 	host, err := os.Hostname()
@@ -219,6 +222,14 @@ func TestDashboardsOnARealEngine(t *testing.T) {
 		t.Fatal(files, err)
 	}
 	queries := 0
+	ask := func(file, what, expr string) promql.Vector {
+		queries++
+		v, err := r.Query(t.Context(), expand.Replace(expr), time.Now())
+		if err != nil || len(v) == 0 {
+			t.Errorf("%s: %s: no data from %s (%v)", filepath.Base(file), what, expr, err)
+		}
+		return v
+	}
 	for _, file := range files {
 		b, err := os.ReadFile(file)
 		if err != nil {
@@ -229,16 +240,25 @@ func TestDashboardsOnARealEngine(t *testing.T) {
 				Title   string
 				Targets []struct{ Expr string }
 			}
+			Templating struct{ List []struct{ Definition string } }
 		}
 		if err := json.Unmarshal(b, &d); err != nil {
 			t.Fatal(err)
 		}
 		for _, panel := range d.Panels {
 			for _, q := range panel.Targets {
-				queries++
-				v, err := r.Query(t.Context(), expand.Replace(q.Expr), time.Now())
-				if err != nil || len(v) == 0 {
-					t.Errorf("%s: %s: no data from %s (%v)", filepath.Base(file), panel.Title, q.Expr, err)
+				v := ask(file, panel.Title, q.Expr)
+				if panel.Title == "Targets down" && (len(v) != 1 || v[0].F != 1) || strings.Contains(panel.Title, "by target") && len(v) != 6 {
+					t.Errorf("%s: %s: %v", filepath.Base(file), panel.Title, v)
+				}
+			}
+		}
+		for _, v := range d.Templating.List {
+			if m := regexp.MustCompile(`^label_values\((.*), (\w+)\)$`).FindStringSubmatch(v.Definition); m != nil {
+				for _, s := range ask(file, "$"+m[2], m[1]) {
+					if value := s.Metric.Get(m[2]); value != "docker" && value != host {
+						t.Errorf("%s: $%s is %s", filepath.Base(file), m[2], value)
+					}
 				}
 			}
 		}
@@ -247,7 +267,7 @@ func TestDashboardsOnARealEngine(t *testing.T) {
 }
 
 // TestAlertsOnARealEngine: the rules as they are, but for shorter times, fire for
-// an engine that is down, a backlog and dropped samples.
+// an engine that is down, another target that is, a backlog and dropped samples.
 func TestAlertsOnARealEngine(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(repo, "dashboards/alerts.yml"))
 	if err != nil {
@@ -263,7 +283,7 @@ func TestAlertsOnARealEngine(t *testing.T) {
 	failing, refusing := newReceiver(t, promtest.Options{}), newReceiver(t, promtest.Options{})
 	failing.setFault(refuseAll(http.StatusInternalServerError))
 	refusing.setFault(refuseAll(http.StatusGone))
-	p := create(t, ownEngine(t, engine.Options{}), "SCRAPE_INTERVAL=1s",
+	p := create(t, ownEngine(t, engine.Options{}), "SCRAPE_INTERVAL=1s", newCounters(t).targets("good=good")+",down=http://127.0.0.1:1/",
 		"REMOTE_WRITE_URL="+strings.Join([]string{r.WriteURL(), failing.WriteURL(), refusing.WriteURL()}, " "))
 	p.enable()
 	firing := func(alert, label, value string) func() bool {
@@ -275,7 +295,9 @@ func TestAlertsOnARealEngine(t *testing.T) {
 	}
 	r.await("the alert for the backlog", firing("DockerRemoteWriteBacklog", "endpoint", failing.Addr()))
 	r.await("the alert for dropped samples", firing("DockerRemoteWriteSamplesDropped", "endpoint", refusing.Addr()))
-	if firing("DockerEngineDown", "job", "docker")() || firing("DockerRemoteWriteBacklog", "endpoint", r.Addr())() {
+	r.await("the alert for a target", firing("DockerHostTargetDown", "target", "down"))
+	if firing("DockerEngineDown", "job", "docker")() || firing("DockerRemoteWriteBacklog", "endpoint", r.Addr())() ||
+		firing("DockerHostTargetDown", "target", "good")() {
 		t.Errorf("too many alerts: %v", r.Alerts())
 	}
 	p.Kill()
