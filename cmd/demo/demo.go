@@ -31,6 +31,7 @@ type demo struct {
 
 	engine   *engine.Engine
 	receiver *promtest.Server
+	exporter *engine.Server
 	// arrived receives after a request was stored, unless it is full.
 	arrived chan struct{}
 	queries queries
@@ -62,6 +63,7 @@ func (d *demo) show(ctx context.Context) error {
 	}{
 		{"finding an engine", d.findEngine},
 		{"starting the receiver", d.startReceiver},
+		{"starting the host's node exporter", d.startExporter},
 		{"building the image of the demo's containers", d.buildImage},
 		{"creating and enabling the plugin", d.enablePlugin},
 		{"waiting for the first scrape", d.awaitScrape},
@@ -78,6 +80,7 @@ func (d *demo) show(ctx context.Context) error {
 			return errInterrupted
 		}
 	}
+	d.screen.say("demo: the host's metrics came with docker plugin set %s %s", d.name, d.added())
 	d.screen.say("")
 	return d.view(ctx)
 }
@@ -117,6 +120,15 @@ func (d *demo) startReceiver(context.Context) error {
 	d.queries.server = d.receiver
 	return err
 }
+
+func (d *demo) startExporter(ctx context.Context) error {
+	var err error
+	d.exporter, err = engine.NodeExporter(ctx)
+	return err
+}
+
+// added is the setting that adds the exporter to what the plugin scrapes.
+func (d *demo) added() string { return "EXTRA_TARGETS=node=" + d.exporter.URL + "/metrics" }
 
 // awaitScrape ends with the first scrape in the receiver. What the counters say
 // then is where the demo counts from.
@@ -186,7 +198,7 @@ func (d *demo) refresh(ctx context.Context, elapsed time.Duration) error {
 		return err
 	}
 	d.last = f
-	a := about{Elapsed: elapsed, Total: d.length, Plugin: d.name, Engine: d.where(), Receiver: d.receiver.WriteURL()}
+	a := about{Elapsed: elapsed, Total: d.length, Plugin: d.name, Engine: d.where(), Receiver: d.receiver.WriteURL(), Added: d.added()}
 	if d.screen.live() {
 		d.screen.draw(frame(f, a))
 	} else {

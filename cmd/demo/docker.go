@@ -51,7 +51,7 @@ func (d *demo) enablePlugin(ctx context.Context) error {
 	}
 	for _, args := range [][]string{
 		{"plugin", "create", d.name, layout},
-		{"plugin", "set", d.name, "REMOTE_WRITE_URL=" + d.receiver.WriteURL(), "SCRAPE_INTERVAL=" + scrapeInterval.String()},
+		{"plugin", "set", d.name, "REMOTE_WRITE_URL=" + d.receiver.WriteURL(), "SCRAPE_INTERVAL=" + scrapeInterval.String(), d.added()},
 		{"plugin", "enable", d.name},
 	} {
 		if ctx.Err() != nil {

@@ -23,6 +23,8 @@ type figures struct {
 	CPUs, Memory                              float64
 
 	Up, Series, ScrapeSeconds float64
+	// Those of the host's node exporter, and the memory that it calls available.
+	HostUp, HostSeries, HostScrapeSeconds, Available float64
 
 	// Running, Paused and Stopped are containers.
 	Running, Paused, Stopped float64
@@ -95,6 +97,11 @@ func (q queries) read(ctx context.Context, at time.Time) (figures, error) {
 	f.Up = one(`up{job="docker"}`)
 	f.Series = one(`scrape_samples_scraped{job="docker"}`)
 	f.ScrapeSeconds = one(`scrape_duration_seconds{job="docker"}`)
+
+	f.HostUp = one(`up{job="node"}`)
+	f.HostSeries = one(`scrape_samples_scraped{job="node"}`)
+	f.HostScrapeSeconds = one(`scrape_duration_seconds{job="node"}`)
+	f.Available = one(`node_memory_MemAvailable_bytes`)
 
 	const states = `engine_daemon_container_states_containers`
 	f.Running = one(states + `{state="running"}`)
@@ -189,7 +196,7 @@ func (q queries) count(ctx context.Context) (received, error) {
 	if err != nil {
 		return r, err
 	}
-	ups, err := q.server.Samples(ctx, `up{job="docker"}`, time.Time{}, time.Time{})
+	ups, err := q.server.Samples(ctx, `up`, time.Time{}, time.Time{})
 	for _, samples := range ups {
 		for _, s := range samples {
 			if !s.Stale() {

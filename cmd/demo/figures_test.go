@@ -48,7 +48,9 @@ func push(t *testing.T, s *promtest.Server, text string, at time.Time) {
 		var l labels.Labels
 		p.Labels(&l)
 		b := labels.NewBuilder(l)
-		b.Set("job", "docker")
+		if b.Get("job") == "" {
+			b.Set("job", "docker")
+		}
 		_, _, v := p.Series()
 		req.Timeseries = append(req.Timeseries, prompb.TimeSeries{
 			Labels: prompb.FromLabels(b.Labels(), nil), Samples: []prompb.Sample{{Timestamp: at.UnixMilli(), Value: v}},
@@ -88,6 +90,10 @@ const added = `
 up 1
 scrape_samples_scraped 409
 scrape_duration_seconds 0.0031
+up{job="node"} 1
+scrape_samples_scraped{job="node"} 1234
+scrape_duration_seconds{job="node"} 0.012
+node_memory_MemAvailable_bytes{job="node"} 20e9
 docker_remote_write_samples_sent_total{endpoint="a"} %SENT%
 docker_remote_write_sent_bytes_total{endpoint="a"} 50000
 docker_remote_write_requests_total{endpoint="a",protocol="1.0",code="2xx"} 1
@@ -130,6 +136,7 @@ func TestFigures(t *testing.T) {
 	want := figures{
 		At: now, Version: "20.10.24+dfsg1", OS: "Debian GNU/Linux 12 (bookworm)", Kernel: "6.18.44-fc-v657", Driver: "overlay2", Architecture: "x86_64",
 		CPUs: 2, Memory: 2.5276510208e+10, Up: 1, Series: 409, ScrapeSeconds: 0.0031,
+		HostUp: 1, HostSeries: 1234, HostScrapeSeconds: 0.012, Available: 20e9,
 		Running: 2, Paused: 1, Stopped: 1,
 		Actions: []action{
 			{Name: "start", Count: 4, P50: 0.175, P90: 0.235, P99: 0.2485},
@@ -146,7 +153,7 @@ func TestFigures(t *testing.T) {
 		t.Error("the daemon's figures:", f.CPU, f.Resident, f.Goroutines, f.MemoryHistory)
 	}
 	r, err := q.count(t.Context())
-	if err != nil || r.Scrapes != 2 || r.Samples <= r.Series || r.Series < 409 {
+	if err != nil || r.Scrapes != 4 || r.Samples <= r.Series || r.Series < 409 {
 		t.Error(r, err)
 	}
 }

@@ -41,6 +41,9 @@ func (d *demo) remove() (removed []string, err error) {
 	if d.receiver != nil {
 		note("the receiver with its content", d.receiver.Close())
 	}
+	if d.exporter != nil {
+		note("the node exporter", d.exporter.Close())
+	}
 	if d.engine != nil && d.engine.Private() {
 		note("the private engine", d.engine.Close())
 	}

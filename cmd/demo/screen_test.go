@@ -19,6 +19,7 @@ func sample() (figures, about) {
 	f := figures{
 		Version: "20.10.24+dfsg1", OS: "Debian GNU/Linux 12 (bookworm)", Kernel: "6.1.0", Driver: "overlay2", Architecture: "x86_64",
 		CPUs: 2, Memory: 25276510208, Up: 1, Series: 409, ScrapeSeconds: 0.0031,
+		HostUp: 1, HostSeries: 1234, HostScrapeSeconds: 0.012, Available: 20e9,
 		Running: 3, Paused: 1, Stopped: 1, Checks: 24, FailedChecks: 6,
 		CPU: 0.031, Resident: 78643200, CPUHistory: []float64{0, 0.01, 0.02, 0.05}, MemoryHistory: []float64{70e6, 75e6, 78e6},
 		Samples: 12345, SampleRate: 409, Bytes: 45678, ByteRate: 1520, Requests: 30, Lost: 0, Waiting: 409, Protocol: "2.0",
@@ -26,7 +27,7 @@ func sample() (figures, about) {
 	for i := range 12 {
 		f.Actions = append(f.Actions, action{Name: fmt.Sprint("action", i), Count: float64(i + 1), P50: 0.0005, P90: 0.12, P99: math.NaN()})
 	}
-	return f, about{Elapsed: 12 * time.Second, Total: 30 * time.Second, Plugin: "drw-demo-1", Engine: "the local engine", Receiver: "http://127.0.0.1:9/api/v1/write"}
+	return f, about{Elapsed: 12 * time.Second, Total: 30 * time.Second, Plugin: "drw-demo-1", Engine: "the local engine", Receiver: "http://127.0.0.1:9/api/v1/write", Added: "EXTRA_TARGETS=node=http://127.0.0.1:8/metrics"}
 }
 
 func TestFrame(t *testing.T) {
@@ -56,7 +57,7 @@ func TestLine(t *testing.T) {
 	f, a := sample()
 	f.Actions = f.Actions[:1]
 	got := line(f, a)
-	want := " 12 s | engine 20.10.24+dfsg1 | containers: 3 running, 1 paused, 1 stopped | actions: action0 1 (p50 500 us, p99 -) | " +
+	want := " 12 s | engine 20.10.24+dfsg1 | host: 1,234 series, 18.6 GiB available | containers: 3 running, 1 paused, 1 stopped | actions: action0 1 (p50 500 us, p99 -) | " +
 		"health checks: 24 run, 6 failed | daemon: CPU 3.1 %, memory 75.0 MiB | sent: 12,345 samples, 44.6 KiB"
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

@@ -11,10 +11,10 @@ import (
 )
 
 // frameLines is what a frame takes at most; a terminal with fewer gets plain lines.
-const frameLines = 22
+const frameLines = 23
 
 // actionLines is how many kinds of container actions a frame has room for.
-const actionLines = 7
+const actionLines = 6
 
 // about is what a frame shows besides figures.
 type about struct {
@@ -22,6 +22,7 @@ type about struct {
 	Plugin         string
 	Engine         string // "the local engine" or "a private engine"
 	Receiver       string
+	Added          string // the setting that added the node exporter
 }
 
 // frame lays the figures out for a terminal of 80 columns.
@@ -36,6 +37,8 @@ func frame(f figures, a about) []string {
 	row("Engine", "%s%s%s  %s", green, text(f.Version), plain, text(f.OS))
 	row("", "%s%s CPUs, %s, %s, %s, kernel %s%s", dim, number(f.CPUs), size(f.Memory), text(f.Architecture), text(f.Driver), text(f.Kernel), plain)
 	row("Scrape", "%s  %s series in %s", up(f.Up), number(f.Series), latency(f.ScrapeSeconds))
+	row("Host", "%s  %s series in %s  %s available", up(f.HostUp), number(f.HostSeries), latency(f.HostScrapeSeconds), size(f.Available))
+	row("", "%sadded by %s%s", dim, a.Added, plain)
 	row("Containers", "%s%s running%s  %s%s paused%s  %s%s stopped%s", green, number(f.Running), plain, yellow, number(f.Paused), plain, red, number(f.Stopped), plain)
 	row("Health checks", "%s run, %s failed", number(f.Checks), number(f.FailedChecks))
 	row("Daemon", "CPU    %s %s%s%s", pad(percent(f.CPU), 9), cyan, spark(f.CPUHistory, 0), plain)
@@ -70,8 +73,8 @@ func line(f figures, a about) string {
 	if len(actions) == 0 {
 		actions = []string{"none"}
 	}
-	return fmt.Sprintf("%3.0f s | engine %s | containers: %s running, %s paused, %s stopped | actions: %s | health checks: %s run, %s failed | daemon: CPU %s, memory %s | sent: %s samples, %s",
-		a.Elapsed.Seconds(), text(f.Version), number(f.Running), number(f.Paused), number(f.Stopped), strings.Join(actions, ", "),
+	return fmt.Sprintf("%3.0f s | engine %s | host: %s series, %s available | containers: %s running, %s paused, %s stopped | actions: %s | health checks: %s run, %s failed | daemon: CPU %s, memory %s | sent: %s samples, %s",
+		a.Elapsed.Seconds(), text(f.Version), number(f.HostSeries), size(f.Available), number(f.Running), number(f.Paused), number(f.Stopped), strings.Join(actions, ", "),
 		number(f.Checks), number(f.FailedChecks), percent(f.CPU), size(f.Resident), number(f.Samples), size(f.Bytes))
 }
 
