@@ -38,6 +38,7 @@ type demo struct {
 
 	last     figures
 	viewed   time.Duration
+	told     string // the second of the last line
 	received received
 }
 
@@ -201,7 +202,8 @@ func (d *demo) refresh(ctx context.Context, elapsed time.Duration) error {
 	a := about{Elapsed: elapsed, Total: d.length, Plugin: d.name, Engine: d.where(), Receiver: d.receiver.WriteURL(), Added: d.added()}
 	if d.screen.live() {
 		d.screen.draw(frame(f, a))
-	} else {
+	} else if s := seconds(elapsed); s != d.told { // each target's scrapes come by themselves
+		d.told = s
 		d.screen.say("%s", line(f, a))
 	}
 	return nil

@@ -217,7 +217,7 @@ func TestFullRunTwice(t *testing.T) {
 		if err := r.end(); err != nil {
 			t.Errorf("%v:\n%s", err, r.output())
 		}
-		for _, want := range []string{"| engine " + version + " |", "start ", "create ", " samples received by remote write 2.0", " 0 samples lost", "removed: the plugin drw-demo-", "stays:   Go's caches"} {
+		for _, want := range []string{"| engine " + version + " | host: ", " EXTRA_TARGETS=node=http://127.0.0.1:", "removed: the node exporter", "start ", "create ", " samples received by remote write 2.0", " 0 samples lost", "removed: the plugin drw-demo-", "stays:   Go's caches"} {
 			if !strings.Contains(r.output(), want) {
 				t.Errorf("%q is not in the output:\n%s", want, r.output())
 			}
