@@ -81,7 +81,7 @@ func (d *demo) show(ctx context.Context) error {
 			return errInterrupted
 		}
 	}
-	d.screen.say("demo: the host's metrics came with docker plugin set %s %s", d.name, d.added())
+	d.screen.say("demo: the node exporter was added by docker plugin set %s %s", d.name, d.added())
 	d.screen.say("")
 	return d.view(ctx)
 }
