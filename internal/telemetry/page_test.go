@@ -86,6 +86,7 @@ func TestPageInABrowserDuringAnOutageAndAfter(t *testing.T) {
 		set(st, at)
 		tel.Own()
 	}
+	broken.Targets = append(broken.Targets, TargetState{Name: "node", URL: "http://127.0.0.1:9100/metrics", Running: true, Interval: 30, Last: now, Failures: 3, LastError: "connection refused"})
 	broken.Endpoints[0].LastError = `503 Service Unavailable: <script>document.title="pwned"</script>`
 	for m := range 20 { // then ten of the outage that lasts
 		st := outage()
@@ -109,6 +110,7 @@ func TestPageInABrowserDuringAnOutageAndAfter(t *testing.T) {
 		"Needs attention", "host-1", `503 Service Unavailable: <script>document.title="pwned"</script>`,
 		"48 scrapes wait, the oldest for 11 min; next attempt in 31 s", "19 failed attempts in a row",
 		"11 min behind", "19,632 samples", "4,908", "20 min", "attempts were failing", "Nothing is lost",
+		"Engine||up", "Target node||down", "connection refused", "every 30 s", "3 failed",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("during the outage the page lacks %q", want)
