@@ -19,8 +19,12 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/proof/bench/replay"
 )
 
-// backlogInstance is the host's name in the backlog, and so that of the agent.
-const backlogInstance = "bench"
+// backlogJob is the job of the backlog's series, instance their host's name, and so that
+// of the agent.
+const (
+	backlogJob = "docker"
+	instance   = "bench"
+)
 
 // backlog writes that many scrapes, 15 s apart and the newest a minute old, into
 // a new spool under dir with a cursor before them all. It returns the samples.
@@ -85,8 +89,8 @@ func parse(sc *series.Scrape, body []byte, known map[string]*series.Series) erro
 				var l labels.Labels
 				p.Labels(&l)
 				b := labels.NewBuilder(l)
-				b.Set("job", "docker")
-				b.Set("instance", backlogInstance)
+				b.Set("job", backlogJob)
+				b.Set("instance", instance)
 				s = &series.Series{Labels: b.Labels(), Type: typ, Help: help}
 				known[string(raw)] = s
 			}

@@ -12,48 +12,17 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/proof/bench/agents"
 	"github.com/docker-remote-write/docker-remote-write/proof/bench/procstat"
 	"github.com/docker-remote-write/docker-remote-write/proof/bench/replay"
-	"github.com/docker-remote-write/docker-remote-write/proof/bench/sink"
 )
-
-// Secured runs the agent over TLS, if self with its own metrics in the stream, and
-// returns its memory after that many scrapes a second apart.
-func Secured(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, self bool, scrapes int) (procstat.Memory, error) {
-	conf, ca, err := certificate(dir)
-	if err != nil {
-		return procstat.Memory{}, err
-	}
-	s, err := sink.New(replay.SequenceName, conf)
-	if err != nil {
-		return procstat.Memory{}, err
-	}
-	r, err := begin(agents.Work{Dir: dir, Interval: time.Second, CA: ca, Self: self}, a, f, s)
-	if err != nil {
-		return procstat.Memory{}, err
-	}
-	defer r.end()
-	if err := r.served(ctx, scrapes); err != nil {
-		return procstat.Memory{}, err
-	}
-	m, err := procstat.ReadMemory(r.proc.Pid)
-	if err != nil {
-		return procstat.Memory{}, err
-	}
-	// Measured at once, since a peer may hold the newest scrapes back for seconds.
-	if !s.Wait(15*time.Second, func() bool { return s.Missing(1, scrapes) == 0 }) {
-		return procstat.Memory{}, fmt.Errorf("%s: %d of %d scrapes over TLS have not arrived", a.Name, s.Missing(1, scrapes), scrapes)
-	}
-	return m, nil
-}
 
 // Merged returns the wire bytes a sample when the agent waits to merge four
 // scrapes: a deadline of a minute at 15 s, here four seconds at one. The frames
 // are to be as far apart as those of the longer interval.
 func Merged(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, scrapes int) (float64, error) {
-	s, err := sink.New(replay.SequenceName, nil)
+	s, err := receiver(nil)
 	if err != nil {
 		return 0, err
 	}
-	r, err := begin(agents.Work{Dir: dir, Interval: time.Second, Self: true, Env: []string{"BATCH_SEND_DEADLINE=4s"}}, a, f, s)
+	r, err := begin(agents.Work{Dir: dir, Self: true, Env: []string{"BATCH_SEND_DEADLINE=4s"}}, a, Engine(f, time.Second), s)
 	if err != nil {
 		return 0, err
 	}
@@ -77,11 +46,11 @@ func Merged(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, 
 // interval of ten minutes, and of a Go program that only listens on a socket,
 // whose source is the directory listener. It builds that with the go command.
 func Idle(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, listener string, over time.Duration) (agent, floor float64, err error) {
-	s, err := sink.New(replay.SequenceName, nil)
+	s, err := receiver(nil)
 	if err != nil {
 		return 0, 0, err
 	}
-	r, err := begin(agents.Work{Dir: dir, Interval: 10 * time.Minute, Self: true}, a, f, s)
+	r, err := begin(agents.Work{Dir: dir, Self: true}, a, Engine(f, 10*time.Minute), s)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -98,18 +67,10 @@ func Idle(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, li
 		idle.Process.Kill()
 		idle.Wait()
 	}()
-	if !s.Wait(time.Minute, func() bool { return s.Missing(1, 1) == 0 }) {
+	if !s.Wait(time.Minute, func() bool { return s.Missing("docker", 1, 1) == 0 }) {
 		return 0, 0, fmt.Errorf("the first scrape has not arrived within a minute")
 	}
-	pause := func(d time.Duration) error {
-		select {
-		case <-time.After(d):
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	if err := pause(5 * time.Second); err != nil {
+	if err := pause(ctx, 5*time.Second); err != nil {
 		return 0, 0, err
 	}
 	var counts [2][2]int64
@@ -120,7 +81,7 @@ func Idle(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, li
 			}
 		}
 		if i == 0 {
-			if err := pause(over); err != nil {
+			if err := pause(ctx, over); err != nil {
 				return 0, 0, err
 			}
 		}

@@ -39,8 +39,7 @@ func Drain(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, s
 		return d, err
 	}
 	work := agents.Work{
-		Dir: dir, Interval: 10 * time.Minute, Self: true,
-		Env: []string{"JOB=live", "INSTANCE=" + backlogInstance},
+		Dir: dir, Self: true, Env: []string{"INSTANCE=" + instance},
 	}
 	if d.Samples, err = backlog(work.Data(), s.URL(), f, scrapes); err != nil {
 		return d, err
@@ -49,15 +48,13 @@ func Drain(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, s
 		return d, err
 	}
 	// The target's own answers would collide with the backlog's numbers.
-	r, err := begin(work, a, replay.Synthetic(2), s)
+	r, err := begin(work, a, []Feed{{"live", 10 * time.Minute, replay.Synthetic(2)}}, s)
 	if err != nil {
 		return d, err
 	}
 	defer r.end()
-	select {
-	case <-time.After(3 * time.Second):
-	case <-ctx.Done():
-		return d, ctx.Err()
+	if err := pause(ctx, 3*time.Second); err != nil {
+		return d, err
 	}
 	if err := r.drain(&d); err != nil {
 		return d, err
@@ -77,7 +74,7 @@ func DrainPeer(ctx context.Context, dir string, a *agents.Agent, f *replay.Frame
 	if err != nil {
 		return d, err
 	}
-	r, err := begin(agents.Work{Dir: dir, Interval: 5 * time.Millisecond}, a, f, s)
+	r, err := begin(agents.Work{Dir: dir}, a, Engine(f, 5*time.Millisecond), s)
 	if err != nil {
 		return d, err
 	}
@@ -85,8 +82,8 @@ func DrainPeer(ctx context.Context, dir string, a *agents.Agent, f *replay.Frame
 	if err := r.served(ctx, scrapes); err != nil {
 		return d, err
 	}
-	d.Samples = scrapes * r.target.Series()
-	if err := r.target.Close(); err != nil {
+	d.Samples = scrapes * f.Series
+	if err := r.feeds[0].Close(); err != nil {
 		return d, err
 	}
 	if d.Disk, err = procstat.DiskUsage(r.work.Data()); err != nil {
@@ -97,7 +94,7 @@ func DrainPeer(ctx context.Context, dir string, a *agents.Agent, f *replay.Frame
 
 // down is a receiver that refuses connections for now.
 func down() (*sink.Sink, error) {
-	s, err := sink.New(replay.SequenceName, nil)
+	s, err := receiver(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -118,12 +115,12 @@ func (r *run) drain(d *Drained) error {
 		return err
 	}
 	all := func() bool {
-		_, newest := r.sink.Arrived(d.Scrapes)
-		return newest && r.sink.Missing(1, d.Scrapes) == 0
+		_, newest := r.sink.Arrived(backlogJob, d.Scrapes)
+		return newest && r.sink.Missing(backlogJob, 1, d.Scrapes) == 0
 	}
 	if !r.sink.Wait(2*time.Minute, all) {
 		return fmt.Errorf("%s: %d of %d scrapes are not drained after two minutes; the log is %s",
-			r.agent.Name, r.sink.Missing(1, d.Scrapes), d.Scrapes, filepath.Join(r.work.Dir, "log"))
+			r.agent.Name, r.sink.Missing(backlogJob, 1, d.Scrapes), d.Scrapes, filepath.Join(r.work.Dir, "log"))
 	}
 	after, err := procstat.CPU(r.proc.Pid)
 	if err != nil {
@@ -135,8 +132,8 @@ func (r *run) drain(d *Drained) error {
 	}
 	last := r.sink.Resumed()
 	for i := 1; i <= d.Scrapes; i++ {
-		if at, _ := r.sink.Arrived(i); at.After(last) {
-			last = at
+		if a, _ := r.sink.Arrived(backlogJob, i); a.At.After(last) {
+			last = a.At
 		}
 	}
 	d.Took, d.CPU, d.Peak = last.Sub(r.sink.Resumed()), after-before, m.Peak

@@ -15,7 +15,6 @@ import (
 	"github.com/prometheus/prometheus/prompb"
 
 	"github.com/docker-remote-write/docker-remote-write/proof/bench/agents"
-	"github.com/docker-remote-write/docker-remote-write/proof/bench/replay"
 )
 
 // floorBody is about what a scrape of an engine takes on the wire, in bytes.
@@ -24,7 +23,7 @@ const floorBody = 6000
 // Floor returns the processor time a scrape of the program in the directory source,
 // which does the input and output of an agent and nothing else. It builds that with
 // the go command.
-func Floor(ctx context.Context, dir, source string, f *replay.Frames, p Plan) (time.Duration, error) {
+func Floor(ctx context.Context, dir, source string, sc Scenario, p Plan) (time.Duration, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return 0, err
 	}
@@ -47,7 +46,7 @@ func Floor(ctx context.Context, dir, source string, f *replay.Frames, p Plan) (t
 	if err := os.WriteFile(body, snappy.Encode(nil, raw), 0o600); err != nil {
 		return 0, err
 	}
-	r, err := Compare(ctx, filepath.Join(dir, "run"), agents.Floor(bin, body), f, p)
+	r, err := Compare(ctx, filepath.Join(dir, "run"), agents.Floor(bin, body), sc, p)
 	if err != nil {
 		return 0, fmt.Errorf("input and output alone: %w", err)
 	}

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/docker-remote-write/docker-remote-write/proof/bench/agents"
-	"github.com/docker-remote-write/docker-remote-write/proof/bench/procstat"
 )
 
 // Machine describes where the figures come from, in one line.
@@ -62,7 +61,7 @@ type row struct {
 
 // Table writes the agents' results side by side as Markdown, the first agent's
 // in the first column and, behind each other figure, its ratio to the first.
-func Table(w io.Writer, title string, all []*agents.Agent, results []Result) {
+func Table(w io.Writer, title, scenario string, all []*agents.Agent, results []Result) {
 	sizes := make([]float64, len(all))
 	for i, a := range all {
 		n, err := a.Size()
@@ -71,48 +70,56 @@ func Table(w io.Writer, title string, all []*agents.Agent, results []Result) {
 		}
 		sizes[i] = float64(n)
 	}
-	rows := []row{{"processor time a scrape, whole process", millis, func(i int) float64 { return float64(results[i].CPU) }}}
-	rows = append(rows, memoryRows("", func(i int) procstat.Memory { return results[i].Memory })...)
-	layOut(w, title, all, append(rows, []row{
+	layOut(w, title, scenario, all, []row{
+		{"processor time a scrape, of each target one", millis, func(i int) float64 { return float64(results[i].CPU) }},
+		{"resident memory", megabytes, func(i int) float64 { return float64(results[i].Memory.Resident) }},
+		{"of it anonymous", megabytes, func(i int) float64 { return float64(results[i].Memory.Anonymous) }},
+		{"resident, peak of the start", megabytes, func(i int) float64 { return float64(results[i].PeakStart) }},
+		{"resident, peak when all series are replaced by others", megabytes, func(i int) float64 { return float64(results[i].PeakShape) }},
 		{"program file", megabytes, func(i int) float64 { return sizes[i] }},
 		{"start to first sample delivered", seconds, func(i int) float64 { return float64(results[i].FirstSample) }},
 		{"wire bytes a sample, live", perSample, func(i int) float64 { return results[i].LiveBytes }},
 		{"mean delay from scrape to receiver, live", seconds, func(i int) float64 { return float64(results[i].LiveDelay) }},
 		{"disk bytes a sample, receiver down", perSample, func(i int) float64 { return results[i].DiskBytes }},
-		{"wire bytes a sample, catching up", perSample, func(i int) float64 { return results[i].CatchUpBytes }},
+		{"wire bytes a sample that waited", perSample, func(i int) float64 { return results[i].CatchUpBytes }},
 		{"time to catch up, from the first accepted request", seconds, func(i int) float64 { return float64(results[i].CatchUp) }},
-		{"samples a second, catching up", count, func(i int) float64 { return results[i].CatchUpRate }},
+		{"samples a second that waited, from then on", count, func(i int) float64 { return results[i].CatchUpRate }},
+		{"newest sample there after the receiver's return", seconds, func(i int) float64 { return float64(results[i].Return) }},
 		{"scrapes lost, before the crash", count, func(i int) float64 { return float64(results[i].Lost) }},
 		{"samples out of order, before the crash", count, func(i int) float64 { return float64(results[i].OutOfOrder) }},
 		{"scrapes lost, outage with kill -9", count, func(i int) float64 { return float64(results[i].CrashLost) }},
 		{"samples out of order, outage with kill -9", count, func(i int) float64 { return float64(results[i].CrashOutOfOrder) }},
-	}...))
+	})
 }
 
-// MemoryTable does the same for two measurements of memory, without and with the
-// agents' metrics of themselves.
-func MemoryTable(w io.Writer, title string, all []*agents.Agent, without, with []procstat.Memory) {
-	layOut(w, title, all, append(
-		memoryRows(", own metrics on", func(i int) procstat.Memory { return with[i] }),
-		memoryRows(", own metrics off", func(i int) procstat.Memory { return without[i] })...))
+// Outage is one after which it was measured how soon the newest sample is there.
+type Outage struct {
+	Length time.Duration
+	Times  int
 }
 
-func memoryRows(when string, of func(agent int) procstat.Memory) []row {
-	return []row{
-		{"resident memory" + when, megabytes, func(i int) float64 { return float64(of(i).Resident) }},
-		{"of it anonymous", megabytes, func(i int) float64 { return float64(of(i).Anonymous) }},
-		{"resident, peak", megabytes, func(i int) float64 { return float64(of(i).Peak) }},
+// ReturnTable lays side by side what Return says of each outage and agent.
+func ReturnTable(w io.Writer, scenario string, all []*agents.Agent, outages []Outage, took [][]time.Duration) {
+	var rows []row
+	for k, o := range outages {
+		name := fmt.Sprintf("outage of %s", o.Length)
+		if o.Times > 1 {
+			name += fmt.Sprintf(", the longest of %d", o.Times)
+		}
+		rows = append(rows, row{name, seconds, func(i int) float64 { return float64(took[k][i]) }})
 	}
+	layOut(w, "From the receiver's return until the newest sample is there", scenario, all, rows)
 }
 
-func layOut(w io.Writer, title string, all []*agents.Agent, rows []row) {
-	fmt.Fprintf(w, "### %s\n\n|", title)
+// layOut writes a table; each row says which scenario is meant.
+func layOut(w io.Writer, title, scenario string, all []*agents.Agent, rows []row) {
+	fmt.Fprintf(w, "### %s\n\n| |", title)
 	for _, a := range all {
 		fmt.Fprintf(w, " | %s %s, remote write %s", a.Name, a.Version, a.Protocol)
 	}
-	fmt.Fprint(w, " |\n|---|", strings.Repeat("---|", len(all)), "\n")
+	fmt.Fprint(w, " |\n|---|---|", strings.Repeat("---|", len(all)), "\n")
 	for _, row := range rows {
-		line, measured := "| "+row.name, false
+		line, measured := "| "+scenario+" | "+row.name, false
 		ours := row.value(0)
 		for i := range all {
 			v := row.value(i)

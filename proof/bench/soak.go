@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 
 // SoakOptions of one agent's long run.
 type SoakOptions struct {
-	Interval time.Duration
+	Feeds []Feed
 	// Cycle is the time from one outage to the next, Outage how long each lasts,
 	// Length that of the whole run.
 	Cycle, Outage, Length time.Duration
@@ -37,6 +38,8 @@ type Usage struct {
 	Disk                 int64
 	Served, Samples      int
 	Repeated, OutOfOrder int
+	// Compared samples are to the bit what was served.
+	Compared int
 }
 
 // soakBounds are how much more a process may hold at the end than at the start.
@@ -49,32 +52,39 @@ const (
 )
 
 // Soak runs the agent through an outage, and possibly a restart, in each cycle,
-// and returns an error if a scrape is lost, if samples are out of order, or if
-// the process holds more at the end than at the start.
-func Soak(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, o SoakOptions) error {
-	s, err := sink.New(replay.SequenceName, nil)
+// and returns an error if what the receiver holds is not to the bit what was served, if
+// samples are out of order, or if the process holds more at the end than at the start.
+func Soak(ctx context.Context, dir string, a *agents.Agent, o SoakOptions) error {
+	s, err := sink.New(sink.Options{Sequence: replay.SequenceName, Content: replay.Prefix})
 	if err != nil {
 		return err
 	}
 	// How many goroutines there are is known from one that is ended for it.
-	atStart, err := goroutines(ctx, filepath.Join(dir, "fresh"), a, f, o.Interval)
+	atStart, err := goroutines(ctx, filepath.Join(dir, "fresh"), a, o.Feeds)
 	if err != nil {
 		return err
 	}
 	dir = filepath.Join(dir, "run")
-	r, err := begin(agents.Work{Dir: dir, Interval: o.Interval, Self: true, Env: []string{"MAX_BACKOFF=2s"}}, a, f, s)
+	r, err := begin(agents.Work{Dir: dir, Self: true, Env: []string{"MAX_BACKOFF=2s", "INSTANCE=" + instance}}, a, o.Feeds, s)
 	if err != nil {
 		return err
 	}
 	defer r.end()
+	judges := make([]*judge, len(r.feeds))
+	for i, f := range r.feeds {
+		judges[i] = &judge{feed: f, sink: s, keys: map[string]uint64{}, seen: map[int64]bool{}}
+	}
 	var first, last Usage
 	begun := time.Now()
 	for cycle := 0; cycle == 0 || time.Since(begun)+o.Cycle <= o.Length; cycle++ {
-		if err := r.cycle(ctx, cycle, o); err != nil {
+		if err := r.cycle(ctx, cycle, o, judges); err != nil {
 			return fmt.Errorf("cycle %d: %w", cycle, err)
 		}
 		if last, err = r.usage(); err != nil {
 			return err
+		}
+		for _, j := range judges {
+			last.Compared += j.samples
 		}
 		if cycle <= 1 {
 			first = last // the first outage fills the buffers
@@ -95,6 +105,7 @@ func Soak(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, o 
 	compare("descriptors", int64(first.Descriptors), int64(last.Descriptors), soakDescriptors)
 	compare("disk", 0, last.Disk, soakDisk)
 	compare("samples out of order", 0, int64(last.OutOfOrder), 0)
+	compare("samples sent again with another value", 0, int64(s.Totals().Altered), 0)
 	atEnd, err := r.proc.Goroutines()
 	if err != nil {
 		return err
@@ -104,12 +115,12 @@ func Soak(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, o 
 }
 
 // goroutines counts those of an agent that has just delivered a few scrapes.
-func goroutines(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, interval time.Duration) (int, error) {
-	s, err := sink.New(replay.SequenceName, nil)
+func goroutines(ctx context.Context, dir string, a *agents.Agent, feeds []Feed) (int, error) {
+	s, err := receiver(nil)
 	if err != nil {
 		return 0, err
 	}
-	r, err := begin(agents.Work{Dir: dir, Interval: interval, Self: true}, a, f, s)
+	r, err := begin(agents.Work{Dir: dir, Self: true}, a, feeds, s)
 	if err != nil {
 		return 0, err
 	}
@@ -121,8 +132,9 @@ func goroutines(ctx context.Context, dir string, a *agents.Agent, f *replay.Fram
 }
 
 // cycle is a time of quiet, an outage of one of three kinds, and the recovery from it.
-func (r *run) cycle(ctx context.Context, n int, o SoakOptions) error {
-	if err := r.served(ctx, int((o.Cycle-o.Outage)/o.Interval)*3/4); err != nil {
+func (r *run) cycle(ctx context.Context, n int, o SoakOptions, judges []*judge) error {
+	interval := o.Feeds[0].Interval
+	if err := r.served(ctx, int((o.Cycle-o.Outage)/interval)*3/4); err != nil {
 		return err
 	}
 	kinds := []int{0, http.StatusServiceUnavailable, http.StatusTooManyRequests}
@@ -134,27 +146,19 @@ func (r *run) cycle(ctx context.Context, n int, o SoakOptions) error {
 	} else {
 		r.sink.Fail(kind)
 	}
-	half := int(o.Outage / o.Interval / 2)
+	half := int(o.Outage / interval / 2)
 	if err := r.served(ctx, half); err != nil {
 		return err
 	}
 	if o.Restart {
-		if n%2 == 0 {
-			if err := r.proc.Stop(); err != nil {
-				return err
-			}
-		} else {
-			r.proc.Kill()
-		}
-		var err error
-		if r.proc, err = r.agent.Start(r.work); err != nil {
+		if err := r.restart(n%2 == 0, judges); err != nil {
 			return err
 		}
 	}
 	if err := r.served(ctx, half); err != nil {
 		return err
 	}
-	last := r.target.Served()
+	last := r.now()
 	if kind == 0 {
 		if err := r.sink.Up(); err != nil {
 			return err
@@ -162,19 +166,36 @@ func (r *run) cycle(ctx context.Context, n int, o SoakOptions) error {
 	} else {
 		r.sink.Fail(0)
 	}
-	if !r.sink.Wait(o.Cycle, func() bool { return r.sink.Missing(1, last) <= r.cut(n, o) }) {
-		return fmt.Errorf("%d of the scrapes up to %d are missing", r.sink.Missing(1, last), last)
+	r.sink.Wait(o.Cycle, func() bool {
+		return !slices.ContainsFunc(judges, func(j *judge) bool { return !j.whole(last[slices.Index(judges, j)]) })
+	})
+	var faults []error
+	for i, j := range judges {
+		faults = append(faults, j.compare(last[i]))
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
-// cut is how many scrapes may be missing: an answer that is cut off by SIGKILL or
-// SIGTERM while it is read was served, and is no scrape yet.
-func (r *run) cut(n int, o SoakOptions) int {
-	if !o.Restart {
-		return 0
+// restart ends the process, by SIGTERM or by SIGKILL, and starts it again.
+func (r *run) restart(gently bool, judges []*judge) error {
+	if gently {
+		if err := r.proc.Stop(); err != nil {
+			return err
+		}
+	} else {
+		r.proc.Kill()
 	}
-	return n + 1
+	// An answer that is cut off while it is read was served, and is no scrape yet. At
+	// SIGTERM one more scrape of the engine follows.
+	for i, n := range r.now() {
+		judges[i].cut = append(judges[i].cut, n)
+		if gently && i == 0 {
+			judges[i].cut = append(judges[i].cut, n-1)
+		}
+	}
+	var err error
+	r.proc, err = r.agent.Start(r.work)
+	return err
 }
 
 func (r *run) usage() (Usage, error) {
@@ -193,7 +214,10 @@ func (r *run) usage() (Usage, error) {
 		return u, err
 	}
 	t := r.sink.Totals()
-	u.Served, u.Samples, u.Repeated, u.OutOfOrder = r.target.Served(), t.Samples, t.Repeated, t.OutOfOrder
+	u.Samples, u.Repeated, u.OutOfOrder = t.Samples, t.Repeated, t.OutOfOrder
+	for _, n := range r.now() {
+		u.Served += n
+	}
 	return u, nil
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package agents starts this project's program and its peers on the same work:
-// one scrape target, one remote write URL, one interval.
+// Package agents starts this project's program and its peers on the same work: the
+// same scrape targets, and one remote write URL.
 package agents
 
 import (
@@ -14,19 +14,27 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 )
 
+// Target is what is scraped at "host:port", as which job and how often.
+type Target struct {
+	Job, Addr string
+	Interval  time.Duration
+}
+
 // Work is what an agent is to do.
 type Work struct {
 	// Dir takes its configuration, data and log.
 	Dir string
-	// Target is "host:port" of the scrape target, URL the receiver.
-	Target, URL string
-	Interval    time.Duration
+	// Targets are scraped; the first is the engine's.
+	Targets []Target
+	// URL is the receiver.
+	URL string
 	// CA is the file of the authority that signed the receiver's certificate.
 	CA string
 	// Self puts the agent's metrics of itself into the stream, once an interval;
@@ -57,10 +65,12 @@ func Ours(binary string) (*Agent, error) {
 	return &Agent{
 		Name: "docker-remote-write", Version: firstField(string(v), 1), Binary: binary, Protocol: "2.0",
 		args: func(w Work) ([]string, []string, error) {
+			first := w.Targets[0]
 			env := []string{
-				"SCRAPE_TARGET=http://" + w.Target + "/metrics",
-				"SCRAPE_INTERVAL=" + w.Interval.String(),
-				"SCRAPE_TIMEOUT=" + w.Interval.String(),
+				"SCRAPE_TARGET=http://" + first.Addr + "/metrics",
+				"JOB=" + first.Job,
+				"SCRAPE_INTERVAL=" + first.Interval.String(),
+				"SCRAPE_TIMEOUT=" + first.Interval.String(),
 				"SCRAPE_SAMPLE_LIMIT=100000",
 				"REMOTE_WRITE_URL=" + w.URL,
 				"DATA_DIR=" + w.Data(),
@@ -70,6 +80,13 @@ func Ours(binary string) (*Agent, error) {
 			}
 			if w.CA != "" {
 				env = append(env, "REMOTE_WRITE_CA_FILE="+w.CA)
+			}
+			var others []string
+			for _, t := range w.Targets[1:] {
+				others = append(others, fmt.Sprintf("%s@%s=http://%s/metrics", t.Job, t.Interval, t.Addr))
+			}
+			if len(others) > 0 {
+				env = append(env, "EXTRA_TARGETS="+strings.Join(others, ","))
 			}
 			return []string{"run"}, append(env, w.Env...), nil
 		},
@@ -141,19 +158,21 @@ func Floor(binary, body string) *Agent {
 	return &Agent{
 		Name: "input and output alone", Binary: binary,
 		args: func(w Work) ([]string, []string, error) {
-			return []string{w.Target, w.URL, body, filepath.Join(w.Data(), "file"), w.Interval.String()}, nil, nil
+			t := w.Targets[0]
+			return []string{t.Addr, w.URL, body, filepath.Join(w.Data(), "file"), t.Interval.String()}, nil, nil
 		},
 	}
 }
 
 // scrapeConfig is what both peers read; self is the agent's own address.
 func scrapeConfig(w Work, self string) string {
-	job := func(name, target string) string {
-		return fmt.Sprintf("  - job_name: %s\n    static_configs:\n      - targets: [%q]\n", name, target)
-	}
-	s := fmt.Sprintf("global:\n  scrape_interval: %[1]s\n  scrape_timeout: %[1]s\nscrape_configs:\n", w.Interval) + job("docker", w.Target)
+	targets := w.Targets
 	if w.Self {
-		s += job("self", self)
+		targets = append(slices.Clip(targets), Target{"self", self, targets[0].Interval})
+	}
+	s := "scrape_configs:\n"
+	for _, t := range targets {
+		s += fmt.Sprintf("  - job_name: %s\n    scrape_interval: %[2]s\n    scrape_timeout: %[2]s\n    static_configs:\n      - targets: [%[3]q]\n", t.Job, t.Interval, t.Addr)
 	}
 	return s
 }

@@ -51,6 +51,11 @@ func ReadMemory(pid int) (Memory, error) {
 	}, nil
 }
 
+// ForgetPeak makes the peak begin anew with what is resident now.
+func ForgetPeak(pid int) error {
+	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
+}
+
 // VoluntarySwitches is how often the process' threads have gone to sleep.
 func VoluntarySwitches(pid int) (int64, error) {
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))

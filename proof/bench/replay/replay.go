@@ -20,8 +20,12 @@ import (
 	"time"
 )
 
-// SequenceName is the series that numbers the answers, from 1.
-const SequenceName = "bench_sequence"
+// SequenceName is the series that numbers the answers, from 1. Its name, and those of
+// synthetic series, begin with Prefix.
+const (
+	Prefix       = "bench_"
+	SequenceName = Prefix + "sequence"
+)
 
 // Frames yields the exposition of the n-th answer, from 0, in the text format
 // and without the sequence number, appended to b.
@@ -86,7 +90,7 @@ func Synthetic(n int) *Frames {
 	heads := make([][]byte, n-1)
 	for i := range heads {
 		var h []byte
-		name := fmt.Sprintf("bench_family_%03d_operations_total", i/family)
+		name := fmt.Sprintf(Prefix+"family_%03d_operations_total", i/family)
 		if i%family == 0 {
 			h = fmt.Appendf(h, "# HELP %s Operations of one kind, by what they were done to.\n# TYPE %s counter\n", name, name)
 		}
@@ -111,6 +115,7 @@ type Target struct {
 	frames *Frames
 	srv    *http.Server
 	mu     sync.Mutex
+	shape  string
 	buf    []byte
 	served []time.Time
 }
@@ -131,10 +136,38 @@ func (t *Target) serve(w http.ResponseWriter, _ *http.Request) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.buf = t.frames.Append(t.buf[:0], len(t.served))
+	if t.shape != "" {
+		t.buf = reshaped(t.buf, t.shape)
+	}
 	t.served = append(t.served, time.Now())
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(t.buf)))
 	w.Write(t.buf)
+}
+
+// Reshape gives each series the label shape with that value, from the next answer on, so
+// that all of them are others than before; without one they are what they were.
+func (t *Target) Reshape(value string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.shape = value
+}
+
+func reshaped(body []byte, value string) []byte {
+	label := []byte(`shape="` + value + `"`)
+	out := make([]byte, 0, len(body)*3/2)
+	for line := range bytes.Lines(body) {
+		i := bytes.IndexAny(line, "{ ")
+		switch {
+		case line[0] == '#' || i < 0:
+			out = append(out, line...)
+		case line[i] == '{':
+			out = append(append(append(append(out, line[:i+1]...), label...), ','), line[i+1:]...)
+		default:
+			out = append(append(append(append(append(out, line[:i]...), '{'), label...), '}'), line[i:]...)
+		}
+	}
+	return out
 }
 
 // Served is the number of answers so far, which is also the newest sequence number.
@@ -153,9 +186,6 @@ func (t *Target) At(sequence int) time.Time {
 	}
 	return t.served[sequence-1]
 }
-
-// Series is the number of series in each answer.
-func (t *Target) Series() int { return t.frames.Series }
 
 // Close stops the target.
 func (t *Target) Close() error { return t.srv.Close() }

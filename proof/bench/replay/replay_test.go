@@ -3,10 +3,13 @@
 package replay
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 )
@@ -45,6 +48,25 @@ func TestFrames(t *testing.T) {
 				t.Error("two frames are the same, or of another shape")
 			}
 		})
+	}
+}
+
+func TestReshape(t *testing.T) {
+	f, err := Recorded("../../../testdata/captures/v20.10-sequence-60x1s.tar.xz", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := p.TextToMetricFamilies(bytes.NewReader(reshaped(f.Append(nil, 0), "second")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, family := range families {
+		for _, m := range family.Metric {
+			if !slices.ContainsFunc(m.Label, func(l *dto.LabelPair) bool { return l.GetName() == "shape" && l.GetValue() == "second" }) {
+				t.Errorf("%s%v has not got the label", name, m.Label)
+			}
+		}
 	}
 }
 

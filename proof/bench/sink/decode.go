@@ -3,22 +3,30 @@
 package sink
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"math"
 
+	"github.com/prometheus/common/model"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// sample is one sample of the series with that key; sequence says that its series
-// numbers the scrapes.
+// decoded is one series of a request.
+type decoded struct {
+	key uint64
+	job *job
+	// sequence: it numbers the scrapes; content: its samples are summed.
+	sequence, content bool
+}
+
+// sample is one sample of the series with that index.
 type sample struct {
-	key      uint64
-	sequence bool
-	t        int64
-	v        float64
+	series int
+	t      int64
+	v      float64
 }
 
 // decoder walks a request in place, without building its messages: the sink
@@ -26,11 +34,14 @@ type sample struct {
 // prometheus.WriteRequest (1.0) and io.prometheus.write.v2.Request (2.0).
 type decoder struct {
 	seed    maphash.Seed
+	jobs    map[string]*job
 	symbols [][]byte
 	refs    []uint64
+	series  []decoded
 	samples []sample
-	// name of the sequence series.
-	name string
+	// sequence is the name of the series that number the scrapes, content what the names
+	// of those begin with whose samples are summed, if it is not empty.
+	sequence, content string
 }
 
 var errMalformed = errors.New("malformed protobuf")
@@ -66,6 +77,52 @@ func fields(b []byte, f func(num protowire.Number, v uint64, bytes []byte) error
 	return nil
 }
 
+// request decodes a body of either protocol.
+func (d *decoder) request(b []byte, two bool) error {
+	d.series, d.samples = d.series[:0], d.samples[:0]
+	if two {
+		return d.v2(b)
+	}
+	return d.v1(b)
+}
+
+// begin begins the next series.
+func (d *decoder) begin(h *maphash.Hash) {
+	h.SetSeed(d.seed)
+	d.series = append(d.series, decoded{})
+}
+
+// label is the next label of the newest series.
+func (d *decoder) label(h *maphash.Hash, name, value []byte) {
+	hashLabel(h, name, value)
+	s := &d.series[len(d.series)-1]
+	switch string(name) {
+	case model.MetricNameLabel:
+		s.sequence = string(value) == d.sequence
+		s.content = d.content != "" && bytes.HasPrefix(value, []byte(d.content))
+	case "job":
+		s.job = d.job(value)
+	}
+}
+
+// end ends the newest series.
+func (d *decoder) end(h *maphash.Hash) {
+	s := &d.series[len(d.series)-1]
+	s.key = h.Sum64()
+	if s.job == nil {
+		s.job = d.job(nil)
+	}
+}
+
+func (d *decoder) job(name []byte) *job {
+	j := d.jobs[string(name)]
+	if j == nil {
+		j = &job{arrived: map[int]Arrival{}, content: map[int64]*Content{}}
+		d.jobs[string(name)] = j
+	}
+	return j
+}
+
 // v1 decodes prometheus.WriteRequest.
 func (d *decoder) v1(b []byte) error {
 	return fields(b, func(num protowire.Number, _ uint64, ts []byte) error {
@@ -73,25 +130,25 @@ func (d *decoder) v1(b []byte) error {
 			return nil
 		}
 		var h maphash.Hash
-		h.SetSeed(d.seed)
-		from, sequence := len(d.samples), false
-		err := fields(ts, func(num protowire.Number, _ uint64, m []byte) error {
+		d.begin(&h)
+		defer d.end(&h)
+		return fields(ts, func(num protowire.Number, _ uint64, m []byte) error {
 			switch num {
 			case 1: // label
-				h.WriteByte(0)
-				return fields(m, func(num protowire.Number, _ uint64, s []byte) error {
-					h.Write(s)
-					h.WriteByte(byte(num))
-					sequence = sequence || num == 2 && string(s) == d.name
+				var parts [3][]byte
+				err := fields(m, func(num protowire.Number, _ uint64, s []byte) error {
+					if int(num) < len(parts) {
+						parts[num] = s
+					}
 					return nil
 				})
+				d.label(&h, parts[1], parts[2])
+				return err
 			case 2: // sample
 				return d.sample(m)
 			}
 			return nil
 		})
-		d.finish(from, h.Sum64(), sequence)
-		return err
 	})
 }
 
@@ -114,7 +171,8 @@ func (d *decoder) v2(b []byte) error {
 		if num != 5 {
 			return nil
 		}
-		from := len(d.samples)
+		var h maphash.Hash
+		d.begin(&h)
 		d.refs = d.refs[:0]
 		err := fields(ts, func(num protowire.Number, v uint64, m []byte) error {
 			switch {
@@ -139,28 +197,21 @@ func (d *decoder) v2(b []byte) error {
 		if len(d.refs)%2 != 0 {
 			return errors.New("an odd number of label references")
 		}
-		var h maphash.Hash
-		h.SetSeed(d.seed)
-		sequence := false
-		for i, r := range d.refs {
-			if r >= uint64(len(d.symbols)) {
-				return fmt.Errorf("label reference %d of %d symbols", r, len(d.symbols))
+		for i := 0; i < len(d.refs); i += 2 {
+			name, value := d.refs[i], d.refs[i+1]
+			if most := max(name, value); most >= uint64(len(d.symbols)) {
+				return fmt.Errorf("label reference %d of %d symbols", most, len(d.symbols))
 			}
-			if i%2 == 0 {
-				h.WriteByte(0)
-			}
-			h.Write(d.symbols[r])
-			h.WriteByte(byte(1 + i%2))
-			sequence = sequence || i%2 == 1 && string(d.symbols[r]) == d.name
+			d.label(&h, d.symbols[name], d.symbols[value])
 		}
-		d.finish(from, h.Sum64(), sequence)
+		d.end(&h)
 		return nil
 	})
 }
 
 // sample takes one sample; field 1 is the value, 2 the time, in both versions.
 func (d *decoder) sample(m []byte) error {
-	var s sample
+	s := sample{series: len(d.series) - 1}
 	// As nearly all of them are: a value other than zero, a time, and no more.
 	if len(m) > 10 && m[0] == 1<<3|byte(protowire.Fixed64Type) && m[9] == 2<<3 {
 		if t, n := binary.Uvarint(m[10:]); n == len(m)-10 {
@@ -194,11 +245,4 @@ func (d *decoder) sample(m []byte) error {
 	}
 	d.samples = append(d.samples, s)
 	return nil
-}
-
-// finish gives the samples from that index on their series.
-func (d *decoder) finish(from int, key uint64, sequence bool) {
-	for i := from; i < len(d.samples); i++ {
-		d.samples[i].key, d.samples[i].sequence = key, sequence
-	}
 }

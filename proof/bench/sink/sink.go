@@ -28,6 +28,12 @@ type Totals struct {
 	// OutOfOrder counts samples older than a sample of their series that came
 	// before; Repeated those that came a second time, as after a lost answer.
 	OutOfOrder, Repeated int
+	// Altered counts those of the repeated ones that came with another value.
+	Altered int
+	// Waited counts samples that are stamped before the receiver last came back, WaitedBytes
+	// their share of the bodies that brought them.
+	Waited      int
+	WaitedBytes float64
 	// Rejected counts requests that were answered with the status of Fail.
 	Rejected int
 	// Malformed counts requests that no receiver could have read; Error is the
@@ -43,34 +49,54 @@ func (t Totals) Sub(o Totals) Totals {
 	t.Samples -= o.Samples
 	t.OutOfOrder -= o.OutOfOrder
 	t.Repeated -= o.Repeated
+	t.Altered -= o.Altered
+	t.Waited -= o.Waited
+	t.WaitedBytes -= o.WaitedBytes
 	t.Rejected -= o.Rejected
 	t.Malformed -= o.Malformed
 	return t
 }
 
-// recent are the times of a series' newest samples, so that one that comes again
-// is told from one that comes late.
-type recent struct {
-	times []int64
-	at    int // where the next goes once there are enough
-	last  int64
+// stamped is a sample without its series.
+type stamped struct {
+	t int64
+	v uint64
 }
 
-const recentTimes = 256
+// recent are a series' newest samples, so that one that comes again is told from one
+// that comes late.
+type recent struct {
+	points []stamped
+	at     int // where the next goes once there are enough
+	last   int64
+}
 
-// add takes a time that is newer than all before, and reports whether it is.
-func (r *recent) add(t int64) bool {
-	if len(r.times) > 0 && t <= r.last {
+const recentPoints = 256
+
+// add takes a sample that is newer than all before, and reports whether it is.
+func (r *recent) add(p stamped) bool {
+	if len(r.points) > 0 && p.t <= r.last {
 		return false
 	}
-	r.last = t
-	if len(r.times) < recentTimes {
-		r.times = append(r.times, t)
+	r.last = p.t
+	if len(r.points) < recentPoints {
+		r.points = append(r.points, p)
 		return true
 	}
-	r.times[r.at] = t
-	r.at = (r.at + 1) % recentTimes
+	r.points[r.at] = p
+	r.at = (r.at + 1) % recentPoints
 	return true
+}
+
+// Options of a sink.
+type Options struct {
+	// Sequence is the name of the series whose values number the scrapes of a job.
+	Sequence string
+	// TLS is the server's side, nil for none.
+	TLS *tls.Config
+	// Content is what the names of the series begin with whose samples are summed, by job
+	// and time; empty for none.
+	Content string
 }
 
 // Sink is the receiver. It takes remote write 1.0 and 2.0, snappy only.
@@ -86,19 +112,16 @@ type Sink struct {
 	totals  Totals
 	recent  map[uint64]*recent
 	dec     decoder
-	arrived map[int]time.Time
-	resumed time.Time
+	back    time.Time // when it was there again
+	resumed time.Time // when it first took something since
 	changed chan struct{}
 }
 
-// New starts a receiver on a free loopback port, over TLS unless cfg is nil.
-// sequence is the name of the series whose values number the scrapes.
-func New(sequence string, cfg *tls.Config) (*Sink, error) {
+// New starts a receiver on a free loopback port.
+func New(o Options) (*Sink, error) {
 	s := &Sink{
-		Addr: "127.0.0.1:0", tls: cfg,
-		recent: map[uint64]*recent{}, arrived: map[int]time.Time{},
-		dec:     decoder{seed: maphash.MakeSeed(), name: sequence},
-		changed: make(chan struct{}),
+		Addr: "127.0.0.1:0", tls: o.TLS, recent: map[uint64]*recent{}, changed: make(chan struct{}),
+		dec: decoder{seed: maphash.MakeSeed(), jobs: map[string]*job{}, sequence: o.Sequence, content: o.Content},
 	}
 	return s, s.Up()
 }
@@ -124,7 +147,7 @@ func (s *Sink) Up() error {
 	defer s.mu.Unlock()
 	s.Addr = l.Addr().String()
 	s.srv = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
-	s.status, s.resumed = 0, time.Time{}
+	s.status, s.back, s.resumed = 0, time.Now(), time.Time{}
 	go s.srv.Serve(l)
 	return nil
 }
@@ -141,7 +164,7 @@ func (s *Sink) Fail(status int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.status != 0 && status == 0 {
-		s.resumed = time.Time{}
+		s.back, s.resumed = time.Now(), time.Time{}
 	}
 	s.status = status
 }
@@ -153,32 +176,18 @@ func (s *Sink) Totals() Totals {
 	return s.totals
 }
 
+// Back is when it was there again, by Up or Fail(0).
+func (s *Sink) Back() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.back
+}
+
 // Resumed is when the first request was accepted since the start, Up or Fail(0).
 func (s *Sink) Resumed() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.resumed
-}
-
-// Arrived is when the scrape with that sequence number came in first.
-func (s *Sink) Arrived(sequence int) (time.Time, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t, ok := s.arrived[sequence]
-	return t, ok
-}
-
-// Missing counts the sequence numbers from..to that have not arrived.
-func (s *Sink) Missing(from, to int) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for i := from; i <= to; i++ {
-		if _, ok := s.arrived[i]; !ok {
-			n++
-		}
-	}
-	return n
 }
 
 // Wait blocks until done says so, asking it after each accepted request, or until
@@ -219,12 +228,9 @@ func (s *Sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	two := strings.Contains(r.Header.Get("Content-Type"), "io.prometheus.write.v2.Request")
-	s.dec.samples = s.dec.samples[:0]
 	raw, err := snappy.Decode(nil, body)
-	if err == nil && two {
-		err = s.dec.v2(raw)
-	} else if err == nil {
-		err = s.dec.v1(raw)
+	if err == nil {
+		err = s.dec.request(raw, two)
 	}
 	if err != nil {
 		s.totals.Malformed++
@@ -243,36 +249,55 @@ func (s *Sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // count takes over what was decoded. s.mu is held.
 func (s *Sink) count(wire int) {
-	now := time.Now()
+	arrived := time.Now()
 	s.totals.Requests++
 	s.totals.Bytes += wire
 	s.totals.Samples += len(s.dec.samples)
 	if s.resumed.IsZero() && len(s.dec.samples) > 0 {
-		s.resumed = now
+		s.resumed = arrived
 	}
 	var r *recent
+	waited := 0
 	for i, p := range s.dec.samples {
-		if i == 0 || p.key != s.dec.samples[i-1].key {
-			if r = s.recent[p.key]; r == nil {
+		of := &s.dec.series[p.series]
+		if i == 0 || p.series != s.dec.samples[i-1].series {
+			if r = s.recent[of.key]; r == nil {
 				r = &recent{}
-				s.recent[p.key] = r
+				s.recent[of.key] = r
 			}
 		}
-		switch {
-		case r.add(p.t):
-		case slices.Contains(r.times, p.t):
-			s.totals.Repeated++
-		default:
-			s.totals.OutOfOrder++
+		if p.t <= s.back.UnixMilli() {
+			waited++
 		}
-		if p.sequence && !math.IsNaN(p.v) {
-			if _, ok := s.arrived[int(p.v)]; !ok {
-				s.arrived[int(p.v)] = now
-			}
+		if now := (stamped{p.t, math.Float64bits(p.v)}); !r.add(now) {
+			s.again(r, now)
+		} else if of.content {
+			of.job.at(p.t).Add(of.key, p.v)
 		}
+		if of.sequence && !math.IsNaN(p.v) {
+			of.job.arrive(int(p.v), Arrival{arrived, p.t})
+		}
+	}
+	if waited > 0 {
+		s.totals.Waited += waited
+		s.totals.WaitedBytes += float64(wire) * float64(waited) / float64(len(s.dec.samples))
 	}
 	close(s.changed)
 	s.changed = make(chan struct{})
+}
+
+// again counts a sample that is not newer than all before. s.mu is held.
+func (s *Sink) again(r *recent, p stamped) {
+	i := slices.IndexFunc(r.points, func(q stamped) bool { return q.t == p.t })
+	switch {
+	case i < 0:
+		s.totals.OutOfOrder++
+	case r.points[i].v != p.v:
+		s.totals.Altered++
+		fallthrough
+	default:
+		s.totals.Repeated++
+	}
 }
 
 // Close stops the receiver.

@@ -4,6 +4,7 @@ package sink
 
 import (
 	"bytes"
+	"math"
 	"net/http"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/golang/snappy"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/prompb"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 	"go.uber.org/goleak"
@@ -85,7 +87,7 @@ func TestCountsBothProtocols(t *testing.T) {
 		{"2.0", "application/x-protobuf;proto=io.prometheus.write.v2.Request", two(t, points), "7"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s, err := New("seq", nil)
+			s, err := New(Options{Sequence: "seq", Content: "a"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -94,22 +96,59 @@ func TestCountsBothProtocols(t *testing.T) {
 			if resp.StatusCode != http.StatusNoContent || resp.Header.Get("X-Prometheus-Remote-Write-Samples-Written") != tc.written {
 				t.Fatalf("answered %s, written %q", resp.Status, resp.Header.Get("X-Prometheus-Remote-Write-Samples-Written"))
 			}
-			want := Totals{Requests: 1, Bytes: len(snappy.Encode(nil, tc.raw)), Samples: 7, OutOfOrder: 1, Repeated: 1}
+			wire := len(snappy.Encode(nil, tc.raw))
+			want := Totals{Requests: 1, Bytes: wire, Samples: 7, OutOfOrder: 1, Repeated: 1, Waited: 7, WaitedBytes: float64(wire)}
 			if d := cmp.Diff(want, s.Totals()); d != "" {
 				t.Error(d)
 			}
-			if n := s.Missing(1, 4); n != 1 {
+			if n := s.Missing("docker", 1, 4); n != 1 {
 				t.Errorf("%d of the sequence numbers 1 to 4 are missing, want one, 3", n)
 			}
-			if _, ok := s.Arrived(3); ok {
+			if _, ok := s.Arrived("docker", 3); ok {
 				t.Error("3 has arrived")
 			}
 		})
 	}
 }
 
+// TestContentIsExact: what is summed of a job and a time is the same however it came,
+// and another with any other value, series, job or time.
+func TestContentIsExact(t *testing.T) {
+	s, err := New(Options{Sequence: "seq", Content: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	key := func(name string) uint64 { return s.Key(labels.FromStrings("__name__", name, "job", "docker")) }
+	stale := math.Float64frombits(value.StaleNaN)
+	later := time.Now().Add(time.Hour).UnixMilli()
+	post(t, s, "application/x-protobuf", one(t, []point{{"a1", 1000, 1}, {"a1", 2000, stale}, {"b", 1000, 4}}))
+	post(t, s, "application/x-protobuf;proto=io.prometheus.write.v2.Request", two(t, []point{{"a1", 1000, 1}, {"a2", 1000, 2}, {"a2", later, 5}, {"a1", 2000, 3}}))
+	want := map[int64]Content{1000: {}, 2000: {Stale: 1}, later: {}}
+	for _, p := range []point{{"a2", 1000, 2}, {"a1", 1000, 1}, {"a2", later, 5}} {
+		c := want[p.t]
+		c.Add(key(p.name), p.v)
+		want[p.t] = c
+	}
+	if d := cmp.Diff(want, s.Content("docker")); d != "" {
+		t.Error(d)
+	}
+	if got := s.Totals(); got.Repeated != 2 || got.Altered != 1 || got.Waited != 6 {
+		t.Errorf("totals %+v", got)
+	}
+	var swapped Content
+	swapped.Add(key("a1"), 2)
+	swapped.Add(key("a2"), 1)
+	if swapped == want[1000] {
+		t.Error("two values that are swapped sum up to the same")
+	}
+	if len(s.Content("other")) > 0 {
+		t.Error("content of another job")
+	}
+}
+
 func TestDownAndUpKeepTheAddress(t *testing.T) {
-	s, err := New("seq", nil)
+	s, err := New(Options{Sequence: "seq", Content: "a"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +172,7 @@ func TestDownAndUpKeepTheAddress(t *testing.T) {
 	}
 	s.Fail(0)
 	post(t, s, "application/x-protobuf", one(t, []point{{"seq", 1, 1}}))
-	if !s.Wait(time.Second, func() bool { return s.Missing(1, 1) == 0 }) || s.Resumed().IsZero() {
+	if !s.Wait(time.Second, func() bool { return s.Missing("docker", 1, 1) == 0 }) || s.Resumed().IsZero() {
 		t.Error("the sample has not arrived after Fail(0)")
 	}
 	if got := s.Totals(); got.Rejected != 1 || got.Requests != 1 {
@@ -142,7 +181,7 @@ func TestDownAndUpKeepTheAddress(t *testing.T) {
 }
 
 func TestMalformed(t *testing.T) {
-	s, err := New("seq", nil)
+	s, err := New(Options{Sequence: "seq", Content: "a"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,12 +14,11 @@ import (
 
 	"github.com/docker-remote-write/docker-remote-write/proof/bench"
 	"github.com/docker-remote-write/docker-remote-write/proof/bench/agents"
-	"github.com/docker-remote-write/docker-remote-write/proof/bench/procstat"
 	"github.com/docker-remote-write/docker-remote-write/proof/bench/replay"
 )
 
-// bars measures what takes its time and no processor's, all of it at once: all
-// agents' memory over TLS, and what needs this project's program alone.
+// bars measures what takes its time and no processor's, all of it at once: all agents
+// over TLS and after outages, and what needs this project's program alone.
 func bars(ctx context.Context, w io.Writer, o options, all []*agents.Agent) error {
 	frames, err := replay.Recorded(o.archive, 1)
 	if err != nil {
@@ -29,20 +28,42 @@ func bars(ctx context.Context, w io.Writer, o options, all []*agents.Agent) erro
 	if err != nil {
 		return err
 	}
-	scrapes, waits, over := 100, 60, time.Minute
-	if o.quick {
-		scrapes, waits, over = 15, 8, 10*time.Second
+	feeds := bench.Engine(frames, time.Second)
+	secured := []bench.Scenario{
+		{Name: "one engine, TLS, own metrics", Feeds: feeds, TLS: true, Self: true},
+		{Name: "one engine, TLS", Feeds: feeds, TLS: true},
 	}
-	log.Printf("bars: everyone over TLS, %d scrapes", scrapes)
-	var memory [2][]procstat.Memory
+	plan, waits, over := bench.Plan{Warm: 10, Live: 90, Shape: 10}, 60, time.Minute
+	outages := []bench.Outage{
+		{Length: 10 * time.Second, Times: 5},
+		{Length: time.Minute, Times: 3},
+		{Length: 10 * time.Minute, Times: 1},
+	}
+	if o.quick {
+		plan, waits, over = bench.Plan{Warm: 2, Live: 10, Shape: 3}, 8, 10*time.Second
+		outages = []bench.Outage{{Length: 2 * time.Second, Times: 2}, {Length: 10 * time.Second, Times: 1}}
+	}
+	log.Printf("bars: everyone over TLS, and outages of up to %s", outages[len(outages)-1].Length)
+	results := make([][]bench.Result, len(secured))
+	took := make([][]time.Duration, len(outages))
 	var merged, idle, listens float64
 	g, ctx := errgroup.WithContext(ctx)
-	for self := range memory {
-		memory[self] = make([]procstat.Memory, len(all))
+	for k, sc := range secured {
+		results[k] = make([]bench.Result, len(all))
 		for i, a := range all {
 			g.Go(func() (err error) {
-				dir := filepath.Join(o.dir, fmt.Sprintf("tls-%d", self), a.Name)
-				memory[self][i], err = bench.Secured(ctx, dir, a, frames, self == 1, scrapes)
+				results[k][i], err = bench.Compare(ctx, filepath.Join(o.dir, fmt.Sprint("tls-", k), a.Name), a, sc, plan)
+				results[k][i].FirstSample = -1 // they were all started at once
+				return err
+			})
+		}
+	}
+	engine := bench.Scenario{Name: "one engine", Feeds: feeds}
+	for k, out := range outages {
+		took[k] = make([]time.Duration, len(all))
+		for i, a := range all {
+			g.Go(func() (err error) {
+				took[k][i], err = bench.Return(ctx, filepath.Join(o.dir, fmt.Sprint("return-", k), a.Name), a, engine, out)
 				return err
 			})
 		}
@@ -58,7 +79,10 @@ func bars(ctx context.Context, w io.Writer, o options, all []*agents.Agent) erro
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	bench.MemoryTable(w, fmt.Sprintf("Memory after %d scrapes over TLS, the engine's %d series", scrapes, frames.Series), all, memory[0], memory[1])
+	for k, sc := range secured {
+		bench.Table(w, fmt.Sprintf("Over TLS, all of these at once, the engine's %d series", frames.Series), sc.Name, all, results[k])
+	}
+	bench.ReturnTable(w, engine.Name, all, outages, took)
 	fmt.Fprintf(w, "### %s alone, the engine's %d series\n\n| | |\n|---|---|\n", all[0].Name, frames.Series)
 	fmt.Fprintf(w, "| wire bytes a sample, four scrapes merged (BATCH_SEND_DEADLINE=1m at 15 s) | %.2f B |\n", merged)
 	fmt.Fprintf(w, "| voluntary context switches a second, idle at an interval of 10 m | %.2f |\n", idle)
@@ -67,13 +91,13 @@ func bars(ctx context.Context, w io.Writer, o options, all []*agents.Agent) erro
 }
 
 // floor measures the processor time of the input and output alone.
-func floor(ctx context.Context, w io.Writer, o options, frames *replay.Frames) error {
-	plan := bench.Plan{Interval: time.Second, Warm: 5, Live: 20}
+func floor(ctx context.Context, w io.Writer, o options, sc bench.Scenario) error {
+	plan := bench.Plan{Warm: 5, Live: 20}
 	if o.quick {
 		plan.Warm, plan.Live = 2, 3
 	}
 	log.Print("floor: a program that does the input and output alone")
-	cpu, err := bench.Floor(ctx, filepath.Join(o.dir, "floor"), "./proof/bench/floor", frames, plan)
+	cpu, err := bench.Floor(ctx, filepath.Join(o.dir, "floor"), "./proof/bench/floor", sc, plan)
 	if err != nil {
 		return err
 	}
@@ -83,19 +107,20 @@ func floor(ctx context.Context, w io.Writer, o options, frames *replay.Frames) e
 
 // linear measures processor time and memory over the number of series.
 func linear(ctx context.Context, w io.Writer, o options, a *agents.Agent) error {
-	fmt.Fprint(w, "### By number of series, one scrape a second\n\n| series | processor time a scrape | a series | resident memory | of it anonymous |\n|---|---|---|---|---|\n")
-	plan := bench.Plan{Interval: time.Second, Warm: 10, Live: 10}
+	fmt.Fprint(w, "### By number of series, one scrape a second\n\n| series | processor time a scrape | a series | resident memory | of it anonymous | peak of the start |\n|---|---|---|---|---|---|\n")
+	plan := bench.Plan{Warm: 10, Live: 10}
 	if o.quick {
 		plan.Warm, plan.Live = 2, 3
 	}
 	for _, n := range []int{100, 1_000, 10_000, 50_000} {
 		log.Printf("linear: %d series", n)
-		r, err := bench.Compare(ctx, filepath.Join(o.dir, fmt.Sprint("linear-", n)), a, replay.Synthetic(n), plan)
+		r, err := bench.Compare(ctx, filepath.Join(o.dir, fmt.Sprint("linear-", n)), a,
+			bench.Scenario{Feeds: bench.Engine(replay.Synthetic(n), time.Second)}, plan)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "| %d | %.2f ms | %.2f µs | %.1f MB | %.1f MB |\n", n, r.CPU.Seconds()*1e3, r.CPU.Seconds()*1e6/float64(n),
-			float64(r.Memory.Resident)/1e6, float64(r.Memory.Anonymous)/1e6)
+		fmt.Fprintf(w, "| %d | %.2f ms | %.2f µs | %.1f MB | %.1f MB | %.1f MB |\n", n, r.CPU.Seconds()*1e3, r.CPU.Seconds()*1e6/float64(n),
+			float64(r.Memory.Resident)/1e6, float64(r.Memory.Anonymous)/1e6, float64(r.PeakStart)/1e6)
 	}
 	fmt.Fprintln(w)
 	return nil

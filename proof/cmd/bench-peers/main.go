@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command bench-peers measures this project's program beside Prometheus in agent
-// mode and vmagent, one after the other on the same scrape target and the same
-// receiver, and prints the figures as Markdown. It takes about 14 minutes.
+// mode and vmagent, one after the other on the same scrape targets and the same
+// receiver, and prints the figures as Markdown. It takes about 32 minutes.
 package main
 
 import (
@@ -39,14 +39,14 @@ func main() {
 	flag.StringVar(&o.archive, "captures", "testdata/captures/v20.10-sequence-60x1s.tar.xz", "`archive` of recorded scrapes")
 	flag.StringVar(&o.doc, "doc", "", "put the tables between the marks in this `file` too")
 	flag.StringVar(&o.dir, "dir", "", "keep data and logs in this `directory` (default: a temporary one)")
-	flag.StringVar(&o.only, "only", "", "comma-separated parts: engine, large, bars, linear, drain (default: all)")
+	flag.StringVar(&o.only, "only", "", "comma-separated parts: engine, three, large, floor, bars, linear, drain (default: all)")
 	flag.BoolVar(&o.quick, "quick", false, "short phases, to see that everything works; the figures are worth little")
 	flag.BoolVar(&o.alone, "alone", false, "leave the peers out")
 	flag.Parse()
 	log.SetFlags(log.Ltime)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 45*time.Minute)
 	defer cancel()
 	if err := run(ctx, o); err != nil {
 		log.Fatal(err)
@@ -105,52 +105,79 @@ func measure(ctx context.Context, w io.Writer, o options) error {
 		all = append(all, prometheus, vmagent)
 	}
 	fmt.Fprintf(w, "Measured by `make bench-peers` on %s.\n\n", bench.Machine())
-	for _, part := range []struct {
+	type step struct {
 		name string
 		f    func() error
-	}{
-		{"engine", func() error { return compare(ctx, w, o, all, false) }},
-		{"large", func() error { return compare(ctx, w, o, all, true) }},
+	}
+	scenarios, err := parts(o)
+	if err != nil {
+		return err
+	}
+	var steps []step
+	for _, p := range scenarios {
+		steps = append(steps, step{p.name, func() error { return compare(ctx, w, o, all, p) }})
+	}
+	steps = append(steps, []step{
+		{"floor", func() error { return floor(ctx, w, o, scenarios[0].Scenario) }},
 		{"bars", func() error { return bars(ctx, w, o, all) }},
 		{"linear", func() error { return linear(ctx, w, o, ours) }},
 		{"drain", func() error { return drain(ctx, w, o, ours, vmagent) }},
-	} {
-		if o.only == "" || strings.Contains(","+o.only+",", ","+part.name+",") {
-			if err := part.f(); err != nil {
-				return fmt.Errorf("%s: %w", part.name, err)
+	}...)
+	for _, s := range steps {
+		if o.only == "" || strings.Contains(","+o.only+",", ","+s.name+",") {
+			if err := s.f(); err != nil {
+				return fmt.Errorf("%s: %w", s.name, err)
 			}
 		}
 	}
 	return nil
 }
 
-func compare(ctx context.Context, w io.Writer, o options, all []*agents.Agent, large bool) error {
-	plan := bench.Plan{Interval: time.Second, Warm: 10, Live: 30, Outage: 60, Crash: 10}
+// part is a scenario that is measured one agent after the other.
+type part struct {
+	name, title string
+	bench.Scenario
+	plan bench.Plan
+}
+
+func parts(o options) ([]part, error) {
 	frames, err := replay.Recorded(o.archive, 1)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	part := "engine"
-	title := fmt.Sprintf("A real engine's %d series, one scrape a second", frames.Series)
-	if large {
-		part = "large"
-		frames = replay.Synthetic(20_000)
-		title = "20,000 synthetic series, one scrape a second"
-		plan = bench.Plan{Interval: time.Second, Warm: 10, Live: 12, Outage: 15}
+	one := func(job string, f *replay.Frames) bench.Feed {
+		return bench.Feed{Job: job, Interval: time.Second, Frames: f}
 	}
+	engine := one("docker", frames)
+	all := []part{{
+		"engine", fmt.Sprintf("A real engine's %d series, one scrape a second", frames.Series),
+		bench.Scenario{Name: "one engine", Feeds: []bench.Feed{engine}},
+		bench.Plan{Warm: 10, Live: 30, Shape: 10, Outage: 60, Crash: 10},
+	}, {
+		"three", fmt.Sprintf("The engine's %d series and two targets of 700 and 3,000 synthetic ones, one scrape of each a second", frames.Series),
+		bench.Scenario{Name: "three targets", Feeds: []bench.Feed{engine, one("node", replay.Synthetic(700)), one("cadvisor", replay.Synthetic(3000))}},
+		bench.Plan{Warm: 10, Live: 30, Shape: 10, Outage: 60},
+	}, {
+		"large", "20,000 synthetic series, one scrape a second",
+		bench.Scenario{Name: "20,000 series", Feeds: []bench.Feed{one("docker", replay.Synthetic(20_000))}},
+		bench.Plan{Warm: 10, Live: 12, Shape: 5, Outage: 15},
+	}}
 	if o.quick {
-		plan = bench.Plan{Interval: time.Second, Warm: 2, Live: 5, Outage: 5, Crash: plan.Crash / 4}
+		for i := range all {
+			all[i].plan = bench.Plan{Warm: 2, Live: 5, Shape: 3, Outage: 5, Crash: all[i].plan.Crash / 4}
+		}
 	}
+	return all, nil
+}
+
+func compare(ctx context.Context, w io.Writer, o options, all []*agents.Agent, p part) (err error) {
 	results := make([]bench.Result, len(all))
 	for i, a := range all {
-		log.Printf("%s: %s %s", part, a.Name, a.Version)
-		if results[i], err = bench.Compare(ctx, filepath.Join(o.dir, part, a.Name), a, frames, plan); err != nil {
+		log.Printf("%s: %s %s", p.name, a.Name, a.Version)
+		if results[i], err = bench.Compare(ctx, filepath.Join(o.dir, p.name, a.Name), a, p.Scenario, p.plan); err != nil {
 			return err
 		}
 	}
-	bench.Table(w, title, all, results)
-	if large {
-		return nil
-	}
-	return floor(ctx, w, o, frames)
+	bench.Table(w, p.title, p.Name, all, results)
+	return nil
 }

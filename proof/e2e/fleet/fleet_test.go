@@ -111,8 +111,8 @@ func TestFiftyHostsThroughAnOutage(t *testing.T) {
 			t.Fatal(err)
 		}
 		h.work = agents.Work{
-			Dir: filepath.Join(dir, h.name), Target: h.target.Addr, URL: server.WriteURL(), Interval: time.Second,
-			Env: []string{"INSTANCE=" + h.name, "MAX_BACKOFF=3s"},
+			Dir: filepath.Join(dir, h.name), Targets: []agents.Target{{Job: "docker", Addr: h.target.Addr, Interval: time.Second}},
+			URL: server.WriteURL(), Env: []string{"INSTANCE=" + h.name, "MAX_BACKOFF=3s"},
 		}
 		if h.proc, err = agent.Start(h.work); err != nil {
 			h.target.Close()
