@@ -17,9 +17,9 @@ import (
 // A build with the tag appendtrace tells whoever started it which scrapes are on
 // disk, so that a test can kill it and know what must arrive all the same. For
 // each scrape that Append has returned for it writes one line to the file
-// descriptor in TRACE_FD: the scrape's time in milliseconds and the value of the
-// series named TRACE_SERIES, or "-" where the scrape has none; behind it the
-// error, if there was one.
+// descriptor in TRACE_FD: the scrape's time in milliseconds, and the job and the value
+// of the series named TRACE_SERIES, or "-" for both where the scrape has none; behind
+// it the error, if there was one.
 func init() {
 	fd, err := strconv.ParseUint(os.Getenv("TRACE_FD"), 10, 16)
 	if err != nil {
@@ -28,13 +28,14 @@ func init() {
 	name := os.Getenv("TRACE_SERIES")
 	out := os.NewFile(uintptr(fd), "trace")
 	appended = func(sc *series.Scrape, err error) {
-		number := "-"
+		job, number := "-", "-"
 		for i, s := range sc.Series {
 			if s.Labels.Get(model.MetricNameLabel) == name {
+				job = s.Labels.Get("job")
 				number = strconv.FormatFloat(sc.Values[i], 'f', -1, 64)
 			}
 		}
-		line := fmt.Sprintf("%d %s", sc.Time, number)
+		line := fmt.Sprintf("%d %s %s", sc.Time, job, number)
 		if err != nil {
 			line += " " + err.Error()
 		}

@@ -22,9 +22,9 @@ import (
 )
 
 // TestKill kills the program with SIGKILL at random moments while its receiver, a
-// Prometheus without an out-of-order window, is up, down and flapping. What the
-// program had appended by then must arrive: each number that it wrote to its pipe,
-// with every sample of that scrape, at its time, to the bit. Of what the target
+// Prometheus without an out-of-order window, is up, down and flapping. It scrapes three
+// targets. What it had appended by then must arrive: each number that it wrote to its pipe,
+// with every sample of that scrape, at its time, to the bit. Of what a target
 // served nothing else may be missing but the last answer before a kill.
 func TestKill(t *testing.T) {
 	kills := min(50*loops(), 200)
@@ -44,28 +44,34 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// killer is one test's program, its target and its receiver.
+// killer is one test's program, its targets and its receiver.
 type killer struct {
-	t      *testing.T
-	rnd    *rand.Rand
-	target *target
-	proxy  *faultproxy.Proxy
-	prom   *promtest.Server
-	binary string
-	env    []string
-	dir    string
+	t       *testing.T
+	rnd     *rand.Rand
+	targets []*target
+	served  chan struct{} // has one in it after an answer of any
+	proxy   *faultproxy.Proxy
+	prom    *promtest.Server
+	binary  string
+	env     []string
+	dir     string
 
-	lives    []string      // paths on the target
-	traced   map[int]int64 // numbers on disk when the process said so, with their times
-	receiver int           // what it is: up, down, flapping, up ...
-	remains  int           // for so many lives
-	horizon  int           // the last number that is looked for
+	lives    []string         // paths on the targets
+	traced   map[answer]int64 // on disk when the process said so, with their times
+	receiver int              // what it is: up, down, flapping, up ...
+	remains  int              // for so many lives
 	tally    *endpoint
 }
 
-// lifeInterval is the time that a scrape may take as well: none is to fail because the
-// machine is busy.
-const lifeInterval = time.Second
+// answer is one of a job's target, by its number.
+type answer struct {
+	job string
+	n   int
+}
+
+// lifeInterval is that of the engine's target. It is the time that a scrape may take as
+// well, but for a shorter interval of another one: none is to fail because the machine is busy.
+const lifeInterval = 2 * time.Second
 
 func newKiller(t *testing.T, rnd *rand.Rand, binary, protocol string) *killer {
 	prom, err := promtest.Start(promtest.Options{})
@@ -78,11 +84,18 @@ func newKiller(t *testing.T, rnd *rand.Rand, binary, protocol string) *killer {
 		t.Fatal(err)
 	}
 	t.Cleanup(proxy.Close)
+	served := make(chan struct{}, 1)
 	return &killer{
-		t: t, rnd: rnd, target: newTarget(t), proxy: proxy, prom: prom, binary: binary,
-		dir: filepath.Join(t.TempDir(), "data"), traced: map[int]int64{},
+		t: t, rnd: rnd, served: served, proxy: proxy, prom: prom, binary: binary,
+		targets: []*target{
+			newTarget(t, "docker", lifeInterval, 20, served),
+			newTarget(t, "node", time.Second, 40, served),
+			// With what is added more than goes into a request of one scrape.
+			newTarget(t, "wide", 3*time.Second, 10_000, served),
+		},
+		dir: filepath.Join(t.TempDir(), "data"), traced: map[answer]int64{},
 		env: []string{
-			"REMOTE_WRITE_URL=" + proxy.URL() + "/api/v1/write", "REMOTE_WRITE_PROTOCOL=" + protocol, "REMOTE_WRITE_TIMEOUT=2s",
+			"REMOTE_WRITE_URL=" + proxy.URL() + "/api/v1/write", "REMOTE_WRITE_PROTOCOL=" + protocol, "REMOTE_WRITE_TIMEOUT=5s",
 			"SCRAPE_INTERVAL=" + lifeInterval.String(), "SELF_METRICS=false", "INSTANCE=" + instance,
 			"MIN_BACKOFF=10ms", "MAX_BACKOFF=50ms",
 		},
@@ -92,24 +105,28 @@ func newKiller(t *testing.T, rnd *rand.Rand, binary, protocol string) *killer {
 func (k *killer) start() *process {
 	life := fmt.Sprintf("/life/%d", len(k.lives))
 	k.lives = append(k.lives, life)
-	return start(k.t, k.binary, k.dir, append(k.env, "SCRAPE_TARGET="+k.target.URL+life)...)
+	var others []string
+	for _, s := range k.targets[1:] {
+		others = append(others, fmt.Sprintf("%s@%s=%s%s", s.job, s.interval, s.URL, life))
+	}
+	return start(k.t, k.binary, k.dir, append(k.env, "SCRAPE_TARGET="+k.targets[0].URL+life, "EXTRA_TARGETS="+strings.Join(others, ","))...)
 }
 
 // life runs the program until a random moment: any at all, or one shortly after an
-// answer of the target, when it parses, appends and sends.
+// answer of a target, when it parses, appends and sends.
 func (k *killer) life() {
 	k.weather()
 	select {
-	case <-k.target.served:
+	case <-k.served:
 	default:
 	}
 	p := k.start()
-	moment := time.Duration(k.rnd.Int64N(int64(2 * lifeInterval)))
+	moment := time.Duration(k.rnd.Int64N(int64(lifeInterval)))
 	if k.rnd.IntN(2) == 0 {
 		moment = time.Duration(k.rnd.Int64N(int64(8 * time.Millisecond)))
 		for range 1 + k.rnd.IntN(3) {
 			select {
-			case <-k.target.served:
+			case <-k.served:
 			case <-time.After(10 * time.Second):
 				k.t.Fatalf("the program does not scrape:\n%s", p.tail())
 			}
@@ -169,11 +186,11 @@ func (k *killer) up() {
 func (k *killer) trace(lines []string, p *process) {
 	for _, line := range lines {
 		var at int64
-		var n int
-		if c, err := fmt.Sscanf(line, "%d %d", &at, &n); c != 2 || len(strings.Fields(line)) != 2 {
+		var a answer
+		if c, err := fmt.Sscanf(line, "%d %s %d", &at, &a.job, &a.n); c != 3 || len(strings.Fields(line)) != 3 {
 			k.t.Fatalf("a scrape or its append failed: %q %v\n%s", line, err, p.tail())
 		}
-		k.traced[n] = at
+		k.traced[a] = at
 	}
 }
 
@@ -185,19 +202,24 @@ func (k *killer) last() {
 	limit := time.After(time.Minute)
 	for done := false; !done; {
 		select {
-		case <-k.target.served:
+		case <-k.served:
 		case <-limit:
 			k.t.Fatalf("there still waits something: %s\n%s", k.tally, p.tail())
 		}
-		time.Sleep(lifeInterval / 4) // it arrives, or the next one is asked for
+		time.Sleep(200 * time.Millisecond) // it arrives, or the next one is asked for
 		e, err := p.status(k.t.Context())
 		if err != nil {
 			k.t.Fatalf("%v\n%s", err, p.tail())
 		}
 		k.tally = e
-		done = len(k.target.of(k.lives[len(k.lives)-1])) > 2 && e.Backlog.Samples == 0 && e.balance() == nil
+		done = e.Backlog.Samples == 0 && e.balance() == nil
+		for _, s := range k.targets {
+			done = done && len(s.of(k.lives[len(k.lives)-1])) > 1
+		}
 	}
-	k.horizon = slices.Max(slices.Collect(maps.Keys(k.arrived())))
+	for _, s := range k.targets {
+		s.horizon = slices.Max(slices.Collect(maps.Keys(k.arrived(s))))
+	}
 	lines, err := p.end(syscall.SIGTERM)
 	if err != nil {
 		k.t.Fatalf("SIGTERM: %v\n%s", err, p.tail())
@@ -205,64 +227,28 @@ func (k *killer) last() {
 	k.trace(lines, p)
 }
 
-// arrived are the numbers that the receiver holds, with their times. They must
+// arrived are the numbers that the receiver holds of a target, with their times. They must
 // have come in order.
-func (k *killer) arrived() map[int]int64 {
-	c, err := k.prom.Samples(k.t.Context(), sequence, time.Time{}, time.Time{})
+func (k *killer) arrived(s *target) map[int]int64 {
+	c, err := k.prom.Samples(k.t.Context(), fmt.Sprintf("%s{job=%q}", sequence, s.job), time.Time{}, time.Time{})
 	if err != nil {
 		k.t.Fatal(err)
 	}
 	got, last := map[int]int64{}, 0
-	for _, s := range c[sent(sequence)] {
-		n := int(s.V)
-		if float64(n) != s.V || n <= last {
-			k.t.Errorf("after %d the receiver holds %s", last, s)
+	for _, v := range c[s.sent(sequence)] {
+		n := int(v.V)
+		if float64(n) != v.V || n <= last {
+			k.t.Errorf("%s: after %d the receiver holds %s", s.job, last, v)
 		}
-		got[n], last = s.T, n
+		got[n], last = v.T, n
 	}
 	return got
 }
 
+// judge compares what the receiver holds of each target.
 func (k *killer) judge() {
-	arrived := k.arrived()
-	missing, lives, inTime := 0, 0, 0
-	want := promtest.Content{}
-	for _, life := range k.lives {
-		served := k.target.of(life)
-		served = served[:max(0, len(served)-count(served, func(n int) bool { return n > k.horizon }))]
-		if len(served) > 0 {
-			lives++
-		}
-		var before map[string]float64
-		for i, n := range served {
-			at, ok := arrived[n]
-			traced, onDisk := k.traced[n]
-			switch {
-			case !ok && onDisk:
-				k.t.Errorf("%s: %d was on disk and has not arrived", life, n)
-			case !ok && i < len(served)-1:
-				k.t.Errorf("%s: %d is missing, and was not the last before the kill: %v", life, n, served)
-			case !ok:
-				missing++
-			case onDisk && at != traced:
-				k.t.Errorf("%s: %d arrived as of %d, was stored as of %d", life, n, at, traced)
-			case !onDisk:
-				inTime++ // killed between the append and the pipe
-			}
-			if ok {
-				now := exposed(n)
-				now[sent("up")], now[sent("scrape_samples_scraped")] = 1, float64(len(now))
-				expect(want, at, before, now)
-				before = now
-			}
-		}
-	}
-	got, err := k.prom.Samples(k.t.Context(), `{__name__=~"up|chaos_.+|scrape_samples_scraped"}`, time.Time{}, time.UnixMilli(arrived[k.horizon]))
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	if d := differences(sorted(want), got); d != "" {
-		k.t.Error(d)
+	for _, s := range k.targets {
+		k.judgeTarget(s)
 	}
 	// What is refused because it arrived before costs no new sample.
 	for reason, n := range k.tally.Lost {
@@ -270,8 +256,54 @@ func (k *killer) judge() {
 			k.t.Errorf("%d samples counted as lost, %s", n, reason)
 		}
 	}
-	k.t.Logf("%d kills, %d lives with an answer, %d answers, %d on disk before the kill, %d more arrived, %d missing, each the last before a kill; %d samples compared; cut %d requests and %d answers; %s",
-		len(k.lives)-1, lives, k.horizon, len(k.traced), inTime, missing, want.Samples(), k.proxy.Count(faultproxy.CutRequest), k.proxy.Count(faultproxy.CutAnswer), k.tally)
+	k.t.Logf("%d kills, %d scrapes on disk before one; cut %d requests and %d answers; %s",
+		len(k.lives)-1, len(k.traced), k.proxy.Count(faultproxy.CutRequest), k.proxy.Count(faultproxy.CutAnswer), k.tally)
+}
+
+func (k *killer) judgeTarget(s *target) {
+	arrived := k.arrived(s)
+	missing, lives, inTime := 0, 0, 0
+	want := promtest.Content{}
+	for _, life := range k.lives {
+		served := s.of(life)
+		served = served[:max(0, len(served)-count(served, func(n int) bool { return n > s.horizon }))]
+		if len(served) > 0 {
+			lives++
+		}
+		var before map[string]float64
+		for i, n := range served {
+			at, ok := arrived[n]
+			traced, onDisk := k.traced[answer{s.job, n}]
+			switch {
+			case !ok && onDisk:
+				k.t.Errorf("%s%s: %d was on disk and has not arrived", s.job, life, n)
+			case !ok && i < len(served)-1:
+				k.t.Errorf("%s%s: %d is missing, and was not the last before the kill: %v", s.job, life, n, served)
+			case !ok:
+				missing++
+			case onDisk && at != traced:
+				k.t.Errorf("%s%s: %d arrived as of %d, was stored as of %d", s.job, life, n, at, traced)
+			case !onDisk:
+				inTime++ // killed between the append and the pipe
+			}
+			if ok {
+				now := s.exposed(n)
+				now[s.sent("up")], now[s.sent("scrape_samples_scraped")] = 1, float64(len(now))
+				expect(want, at, before, now)
+				before = now
+			}
+		}
+	}
+	got, err := k.prom.Samples(k.t.Context(), fmt.Sprintf(`{job=%q,__name__=~"up|chaos_.+|scrape_samples_scraped"}`, s.job),
+		time.Time{}, time.UnixMilli(arrived[s.horizon]))
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	if d := differences(sorted(want), got); d != "" {
+		k.t.Errorf("%s: %s", s.job, d)
+	}
+	k.t.Logf("%s: %d lives with an answer, %d answers, %d arrived of what was not known to be on disk, %d missing, each the last before a kill; %d samples compared",
+		s.job, lives, s.horizon, inTime, missing, want.Samples())
 }
 
 // expect adds a scrape to what must arrive: its samples, and stale markers for the

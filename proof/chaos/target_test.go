@@ -13,17 +13,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 )
 
 // sequence is the series that numbers the answers of a target.
 const sequence = "chaos_sequence"
-
-const (
-	values = 20 // series that are in each answer
-	phases = 5  // series that come and go
-)
 
 // value is that of the i-th series in the n-th answer: anything that 64 bits can
 // be, as far as text carries it.
@@ -57,45 +53,57 @@ func value(i, n int) float64 {
 // answer.
 func present(i, n int) bool { return (n/2+i)%3 != 0 }
 
-// exposed lists what is in the n-th answer, by the series as it is sent on.
-func exposed(n int) map[string]float64 {
-	m := map[string]float64{sent(sequence): float64(n)}
-	for i := range values {
-		m[sent("chaos_value", "i", strconv.Itoa(i))] = value(i, n)
-	}
-	for i := range phases {
-		if present(i, n) {
-			m[sent("chaos_phase", "i", strconv.Itoa(i))] = value(values+i, n)
-		}
-	}
-	return m
-}
-
 const instance = "chaos"
-
-// sent is a series with the labels that the program adds, as promtest writes it.
-func sent(name string, pairs ...string) string {
-	return labels.FromStrings(append(pairs, "__name__", name, "job", "docker", "instance", instance)...).String()
-}
 
 // target is scraped. Each answer has a number of its own, and lives is the
 // numbers that each life of the scraping process was given, in order: it is known
 // by the path that it asks for.
 type target struct {
 	*httptest.Server
+	job      string
+	interval time.Duration
+	// values are in each answer, phases come and go: the series as they are sent on.
+	values, phases []string
+	served         chan struct{} // has one in it after an answer
+	horizon        int           // the last number that is looked for
 
-	mu     sync.Mutex
-	n      int
-	lives  map[string][]int
-	served chan struct{} // has one in it after an answer
+	mu    sync.Mutex
+	n     int
+	lives map[string][]int
 }
 
-func newTarget(t *testing.T) *target {
+// newTarget has that many values beside its number.
+func newTarget(t *testing.T, job string, interval time.Duration, values int, served chan struct{}) *target {
 	t.Helper()
-	s := &target{lives: map[string][]int{}, served: make(chan struct{}, 1)}
+	s := &target{job: job, interval: interval, lives: map[string][]int{}, served: served}
+	for i := range values {
+		s.values = append(s.values, s.sent("chaos_value", "i", strconv.Itoa(i)))
+	}
+	for i := range 5 {
+		s.phases = append(s.phases, s.sent("chaos_phase", "i", strconv.Itoa(i)))
+	}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
 	return s
+}
+
+// sent is a series with the labels that the program adds, as promtest writes it.
+func (s *target) sent(name string, pairs ...string) string {
+	return labels.FromStrings(append(pairs, "__name__", name, "job", s.job, "instance", instance)...).String()
+}
+
+// exposed lists what is in the n-th answer, by the series as it is sent on.
+func (s *target) exposed(n int) map[string]float64 {
+	m := map[string]float64{s.sent(sequence): float64(n)}
+	for i, name := range s.values {
+		m[name] = value(i, n)
+	}
+	for i, name := range s.phases {
+		if present(i, n) {
+			m[name] = value(len(s.values)+i, n)
+		}
+	}
+	return m
 }
 
 func (s *target) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -105,7 +113,7 @@ func (s *target) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.lives[r.URL.Path] = append(s.lives[r.URL.Path], n)
 	s.mu.Unlock()
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	_, _ = io.WriteString(w, exposition(n))
+	_, _ = io.WriteString(w, s.exposition(n))
 	select {
 	case s.served <- struct{}{}:
 	default:
@@ -119,17 +127,17 @@ func (s *target) of(life string) []int {
 	return append([]int(nil), s.lives[life]...)
 }
 
-func exposition(n int) string {
+func (s *target) exposition(n int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# HELP %s Number of the answer.\n# TYPE %[1]s counter\n%[1]s %d\n", sequence, n)
 	fmt.Fprint(&b, "# TYPE chaos_value gauge\n")
-	for i := range values {
+	for i := range s.values {
 		fmt.Fprintf(&b, "chaos_value{i=\"%d\"} %s\n", i, strconv.FormatFloat(value(i, n), 'g', -1, 64))
 	}
 	fmt.Fprint(&b, "# TYPE chaos_phase gauge\n")
-	for i := range phases {
+	for i := range s.phases {
 		if present(i, n) {
-			fmt.Fprintf(&b, "chaos_phase{i=\"%d\"} %s\n", i, strconv.FormatFloat(value(values+i, n), 'g', -1, 64))
+			fmt.Fprintf(&b, "chaos_phase{i=\"%d\"} %s\n", i, strconv.FormatFloat(value(len(s.values)+i, n), 'g', -1, 64))
 		}
 	}
 	return b.String()
