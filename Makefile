@@ -115,14 +115,14 @@ vm: ## Debian 13 under an emulator: systemd, cgroup v2, AppArmor, rootless, mach
 	scripts/deps base machine $(SUITE)
 	$(GO) run ./proof/cmd/vm -suite '$(SUITE)' -stops '$(STOPS)' -only '$(ONLY)' -seed '$(or $(SEED),0)'
 
-soak: deps build ## 30 minutes of outages and restarts at a hundred times the normal rate, then the random tests at length [SOAK=, SOAK_LOOPS=]
+soak: deps build ## 30 minutes of outages and restarts at two hundred times the normal rate, then the random tests at length [SOAK=, SOAK_LOOPS=]
 	$(GO) run ./proof/cmd/soak -length $(SOAK)
 	TEST_LOOPS=$(SOAK_LOOPS) $(gotestsum) -race -timeout 1h -count=1 $$(grep -rl TEST_LOOPS --include=*_test.go internal proof | xargs dirname | sort -u | sed 's,^,./,')
 
 bench: ## Go benchmarks of each step, for benchstat [BENCH=regexp, BENCH_COUNT=]
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime 100ms -count $(BENCH_COUNT) -timeout 10m $$(grep -rl '^func Benchmark' --include=*_test.go internal proof | xargs dirname | sort -u | sed 's,^,./,')
 
-bench-peers: deps build ## this program beside Prometheus and vmagent, 15 minutes [PROMETHEUS=, VMAGENT=, DOC=docs/performance.md]
+bench-peers: deps build ## this program beside Prometheus and vmagent, 35 minutes [PROMETHEUS=, VMAGENT=, DOC=docs/performance.md]
 	$(GO) run ./proof/cmd/bench-peers -doc '$(DOC)'
 
 fleet: ## plot a simulated fleet of 10,000 hosts into docs/
