@@ -41,7 +41,7 @@ func (f *family) covers(name string) bool {
 	switch suffix {
 	case "":
 		return true
-	case "_total", "_created":
+	case "_total":
 		return f.typ == model.MetricTypeCounter
 	case "_count", "_sum":
 		return f.typ == model.MetricTypeHistogram || f.typ == model.MetricTypeSummary || f.typ == model.MetricTypeGaugeHistogram

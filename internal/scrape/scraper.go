@@ -26,12 +26,13 @@ const (
 	reports
 )
 
-var reportMeta = [reports]struct{ name, help string }{
-	{"up", "1 if the target was scraped successfully, 0 if not."},
-	{"scrape_duration_seconds", "How long the scrape took."},
-	{"scrape_samples_scraped", "Samples that the target exposed."},
-	{"scrape_samples_post_metric_relabeling", "Samples that remained after METRICS_KEEP and METRICS_DROP."},
-	{"scrape_series_added", "Series that the scrape before did not have."},
+// reportMeta has the units that Prometheus gives these, and words of ours.
+var reportMeta = [reports]struct{ name, unit, help string }{
+	{"up", "targets", "1 if the target was scraped successfully, 0 if not."},
+	{"scrape_duration_seconds", "seconds", "How long the scrape took."},
+	{"scrape_samples_scraped", "samples", "Samples that the target exposed."},
+	{"scrape_samples_post_metric_relabeling", "samples", "Samples that remained after METRICS_KEEP and METRICS_DROP."},
+	{"scrape_series_added", "series", "Series that the scrape before did not have."},
 }
 
 var staleMarker = math.Float64frombits(value.StaleNaN)
@@ -74,7 +75,7 @@ func New(o Options) (*Scraper, error) {
 	s.exemplars.resumed = o.Resumed
 	for _, m := range reportMeta {
 		ls := TargetLabels(m.name, o.Job, o.Instance, o.External)
-		s.report = append(s.report, s.o.Series.Number(&series.Series{Labels: ls, Type: model.MetricTypeGauge, Help: m.help}))
+		s.report = append(s.report, s.o.Series.Number(&series.Series{Labels: ls, Type: model.MetricTypeGauge, Help: m.help, Unit: m.unit}))
 	}
 	return s, nil
 }
