@@ -5,6 +5,7 @@
 //
 //	e2e         the plugin in real engines, pushing to real receivers, as a user has it
 //	chaos       the program under kills, outages and clock steps, compared sample by sample
+//	oracle      what a scraping Prometheus stores of a target beside what the program pushes
 //	bench       this program beside its peers: processor time, memory, disk, wire
 //	fleetsim    ten thousand hosts and their receivers on a virtual clock
 //	engine      starts and ends private Docker Engines and their plugins

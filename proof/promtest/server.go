@@ -216,6 +216,9 @@ func (s *Server) Addr() string { return s.addr }
 // Dir is where the TSDB lies.
 func (s *Server) Dir() string { return s.dir }
 
+// Storage is the TSDB itself.
+func (s *Server) Storage() *tsdb.DB { return s.db }
+
 // Handler serves all of the server's paths.
 func (s *Server) Handler() http.Handler { return s.handler }
 
