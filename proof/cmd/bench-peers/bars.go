@@ -165,3 +165,35 @@ func drain(ctx context.Context, w io.Writer, o options, a, peer *agents.Agent) e
 	fmt.Fprintln(w)
 	return nil
 }
+
+// beside measures an engine that has nothing to do, without and with the plugin.
+func beside(ctx context.Context, w io.Writer, o options) error {
+	times, over := 9, 2*time.Minute
+	if o.quick {
+		times, over = 1, 20*time.Second
+	}
+	log.Print("beside: an idle engine, without and with the plugin")
+	plugin, err := bench.Assemble(ctx, o.dir, o.ours)
+	if err != nil {
+		return err
+	}
+	var b [2]bench.Beside
+	for i, plugin := range []string{"", plugin} {
+		if b[i], err = bench.EngineBeside(ctx, o.ours, plugin, times, over); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(w, "### An idle engine, %s, medians of %d\n\n| | without the plugin | with it |\n|---|---|---|\n", b[0].Version, times)
+	seconds := func(name string, of func(b bench.Beside) time.Duration) {
+		fmt.Fprintf(w, "| %s | %.2f s | %.2f s |\n", name, of(b[0]).Seconds(), of(b[1]).Seconds())
+	}
+	seconds("from the engine's start until it answers", func(b bench.Beside) time.Duration { return b.Start })
+	seconds("from SIGTERM until it has ended", func(b bench.Beside) time.Duration { return b.Stop })
+	seconds("`docker run` of a program that ends at once", func(b bench.Beside) time.Duration { return b.Run })
+	fmt.Fprintf(w, "| `docker plugin enable` | - | %.2f s |\n", b[1].Enable.Seconds())
+	minute := func(d time.Duration) float64 { return d.Seconds() * 1e3 / over.Minutes() }
+	fmt.Fprintf(w, "| processor time a minute, dockerd | %.1f ms | %.1f ms |\n", minute(b[0].CPU), minute(b[1].CPU))
+	fmt.Fprintf(w, "| the same, the plugin, a scrape every 15 s | - | %.1f ms |\n", minute(b[1].PluginCPU))
+	fmt.Fprintf(w, "| resident memory, dockerd | %.1f MB | %.1f MB |\n\n", float64(b[0].Memory.Resident)/1e6, float64(b[1].Memory.Resident)/1e6)
+	return nil
+}
