@@ -212,7 +212,8 @@ func (r *receiver) whole(c *counters, path string, ends float64) {
 			for _, ts := range m.Timeseries {
 				if name, labels := metricOf(m.Symbols, ts.LabelsRefs); name == "served" && strings.Contains(labels+" ", " path="+path+" ") {
 					for _, s := range ts.Samples {
-						if !value.IsStaleNaN(s.Value) {
+						// What was in flight at the end of a process is sent again.
+						if !value.IsStaleNaN(s.Value) && !slices.Contains(at[s.Timestamp], s.Value) {
 							at[s.Timestamp] = append(at[s.Timestamp], s.Value)
 						}
 					}
