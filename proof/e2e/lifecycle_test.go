@@ -168,8 +168,7 @@ func TestLifePluginKilledTenTimes(t *testing.T) {
 	r.some()
 	var windows []window
 	for range 10 {
-		event := time.Now()
-		p.kill()
+		event := p.kill()
 		r.alive("plugin kill -9", event)
 		windows = append(windows, window{event, time.UnixMilli(r.up(1, event).T)})
 	}
@@ -184,8 +183,7 @@ func TestLifePluginKilledWhileEngineIsDown(t *testing.T) {
 	event := time.Now()
 	p.Kill()
 	r.up(0, event)
-	killed := time.Now()
-	p.kill()
+	killed := p.kill()
 	start := time.Now()
 	boot := p.engineUp()
 	r.alive("plugin killed while the engine is down, from the engine's start", start)
@@ -206,8 +204,7 @@ func TestLifeBacklogSurvives(t *testing.T) {
 		eventually(t, "scrapes to queue", func() bool { return time.Since(begin) > time.Duration(n)*interval })
 	}
 	queued(3)
-	k := window{from: time.Now()}
-	p.kill()
+	k := window{from: p.kill()}
 	eventually(t, "the plugin to be back", func() bool { return p.pid() != 0 })
 	queued(3)
 	k.to = time.Now()

@@ -135,8 +135,8 @@ func (p *plugin) pid() int {
 	return 0
 }
 
-// kill ends the process as a crash does and waits until it is gone.
-func (p *plugin) kill() {
+// kill ends the process as a crash does, waits until it is gone, and says when it was killed.
+func (p *plugin) kill() (at time.Time) {
 	p.t.Helper()
 	pid := p.pid()
 	if pid == 0 {
@@ -145,7 +145,9 @@ func (p *plugin) kill() {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		p.t.Fatal(err)
 	}
+	at = time.Now()
 	eventually(p.t, "the killed process to be gone", func() bool { return p.pid() != pid })
+	return at
 }
 
 // data is the plugin's data directory on the host.
