@@ -16,7 +16,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/prometheus/model/relabel"
@@ -56,6 +55,7 @@ func redirect(to string) body {
 // headers answers with what the scraper has said.
 func headers(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", typeText)
+	delete(r.Header, "Connection") // see prometheusSide
 	for name := range r.Header {
 		fmt.Fprintf(w, "header{name=%q,value=%q} 1\n", name, r.Header.Get(name))
 	}
@@ -172,7 +172,7 @@ func scripts(t *testing.T) []script {
 		}},
 		{name: "timestamps", bodies: []body{text("a 1 1000\nb 2\n"), text("a 2 2000\na 3 3000\n"), text("b 1\n"), openMetrics("a 1 1.5\n")}},
 		{name: "timestamps-honored", honored: true, bodies: []body{
-			text(fmt.Sprintf("a 1 %d\nb 2\n", time.Now().UnixMilli()-2000)), text(fmt.Sprintf("a 2 %d\nb 2\n", time.Now().UnixMilli()-1000)), text("b 2\n"),
+			text("a 1 946684800500\nb 2\n"), text("a 2 946684800600\nb 2\n"), text("b 2\n"), // in the first second of a virtual clock
 		}},
 		{name: "created", bodies: []body{
 			openMetrics("# TYPE c counter\nc_total{x=\"1\"} 1\nc_created{x=\"1\"} 1.5\n# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_count 1\nh_sum 1\nh_created 2\n# TYPE s summary\ns_count 1\ns_sum 1\ns_created 3\n# TYPE g gauge\ng_created 4\n"),
@@ -188,7 +188,8 @@ func scripts(t *testing.T) []script {
 		}},
 		{name: "exemplars", bodies: []body{
 			openMetrics("# TYPE c counter\nc_total 1 # {trace=\"1\"} 1\n"), openMetrics("# TYPE c counter\nc_total 2 # {trace=\"1\"} 1\n"),
-			openMetrics("# TYPE c counter\nc_total 2 # {trace=\"2\"} 3 1700000000\n"), openMetrics("# TYPE c counter\nc_total 2 # {trace=\"2\"} 3 1600000000\n"),
+			openMetrics("# TYPE c counter\nc_total 2 # {trace=\"2\"} 3 900000000\n# TYPE d counter\nd_total 2 # {trace=\"2\"} 3 800000000\n"),
+			openMetrics("# TYPE d counter\nd_total 2 # {trace=\"3\"} 3 800000001.5\n"), openMetrics("# TYPE d counter\nd_total 3 # {trace=\"4\"} 3 800000000\n"),
 		}},
 		{name: "buckets", bodies: []body{
 			text("# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"0.50\"} 1\nh_bucket{le=\"1e3\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 1\nh_count 2\n# TYPE s summary\ns{quantile=\"0.50\"} 1\ns{quantile=\"1\"} 1\ns_sum 1\ns_count 1\n"),

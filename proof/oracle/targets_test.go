@@ -92,7 +92,6 @@ var (
 // TestExporters: of programs that are scraped while they live the series, what is said of
 // them, and the values that do not move are the same.
 func TestExporters(t *testing.T) {
-	t.Parallel()
 	var scripts []script
 	for name, start := range exporters {
 		if _, err := engine.Package(name); err != nil && os.Getenv("CI") != "true" {
