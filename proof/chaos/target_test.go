@@ -4,13 +4,11 @@ package chaos
 
 import (
 	"fmt"
-	"hash/fnv"
 	"io"
 	"math"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,9 +22,12 @@ const sequence = "chaos_sequence"
 // value is that of the i-th series in the n-th answer: anything that 64 bits can
 // be, as far as text carries it.
 func value(i, n int) float64 {
-	h := fnv.New64a()
-	fmt.Fprint(h, i, n)
-	switch b := h.Sum64(); b % 16 {
+	// The finalizer of MurmurHash3, of a number for the pair.
+	b := uint64(i)<<40 ^ uint64(n)
+	b = (b ^ b>>33) * 0xff51afd7ed558ccd
+	b = (b ^ b>>33) * 0xc4ceb9fe1a85ec53
+	b ^= b >> 33
+	switch b % 16 {
 	case 0:
 		return math.NaN()
 	case 1:
@@ -127,18 +128,22 @@ func (s *target) of(life string) []int {
 	return append([]int(nil), s.lives[life]...)
 }
 
+// exposition is made in haste: a scrape that takes too long is another test.
 func (s *target) exposition(n int) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "# HELP %s Number of the answer.\n# TYPE %[1]s counter\n%[1]s %d\n", sequence, n)
-	fmt.Fprint(&b, "# TYPE chaos_value gauge\n")
-	for i := range s.values {
-		fmt.Fprintf(&b, "chaos_value{i=\"%d\"} %s\n", i, strconv.FormatFloat(value(i, n), 'g', -1, 64))
+	b := fmt.Appendf(nil, "# HELP %s Number of the answer.\n# TYPE %[1]s counter\n%[1]s %d\n", sequence, n)
+	line := func(head string, i int, v float64) {
+		b = strconv.AppendInt(append(b, head...), int64(i), 10)
+		b = append(strconv.AppendFloat(append(b, "\"} "...), v, 'g', -1, 64), '\n')
 	}
-	fmt.Fprint(&b, "# TYPE chaos_phase gauge\n")
+	b = append(b, "# TYPE chaos_value gauge\n"...)
+	for i := range s.values {
+		line(`chaos_value{i="`, i, value(i, n))
+	}
+	b = append(b, "# TYPE chaos_phase gauge\n"...)
 	for i := range s.phases {
 		if present(i, n) {
-			fmt.Fprintf(&b, "chaos_phase{i=\"%d\"} %s\n", i, strconv.FormatFloat(value(len(s.values)+i, n), 'g', -1, 64))
+			line(`chaos_phase{i="`, i, value(len(s.values)+i, n))
 		}
 	}
-	return b.String()
+	return string(b)
 }
