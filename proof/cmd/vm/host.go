@@ -88,13 +88,13 @@ now`)
 
 // unit installs the hardened unit as its document says, restarts it and kills it.
 func unit(ctx context.Context, w *world) (string, error) {
-	install, err := blocks("deploy/README.md", "## systemd\n")
+	install, err := command("deploy/README.md", "## systemd")
 	if err != nil {
 		return "", err
 	}
 	const example = "https://mimir.example/api/v1/push"
-	script := strings.ReplaceAll(install[0], example, "http://prometheus.example:9090/api/v1/write")
-	if script == install[0] {
+	script := strings.ReplaceAll(install, example, "http://prometheus.example:9090/api/v1/write")
+	if script == install {
 		return "", fmt.Errorf("deploy/README.md does not name %s", example)
 	}
 	at, err := w.at(ctx, `make build >/dev/null

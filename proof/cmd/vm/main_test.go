@@ -28,23 +28,31 @@ func TestWithoutSync(t *testing.T) {
 	}
 }
 
-// TestBlocks: the scenarios find their commands in the documents.
-func TestBlocks(t *testing.T) {
+// TestSteps: the scenarios find their commands in the documents, and the README has no
+// other.
+func TestSteps(t *testing.T) {
 	t.Chdir("../../..")
-	for _, d := range []struct {
-		file, heading string
-		first         string
-	}{
-		{"README.md", "## Install\n", "make plugin\n"},
-		{"README.md", "## Is it working?\n", "sudo sh -c "},
-		{"deploy/README.md", "## systemd\n", "install -m 0755 "},
-	} {
-		got, err := blocks(d.file, d.heading)
-		if err != nil || !strings.HasPrefix(got[0], d.first) {
-			t.Errorf("%s, %s: %q, %v", d.file, d.heading, got, err)
+	all, err := steps()
+	if err != nil {
+		t.Fatal(err)
+	}
+	had := map[string]bool{}
+	for _, s := range all {
+		had[s.script] = true
+	}
+	b, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range block.FindAllStringSubmatch(string(b), -1) {
+		if m[1] == "run" && !had[m[2]] {
+			t.Errorf("no step executes\n%s", m[2])
 		}
 	}
-	if _, err := blocks("README.md", "## No such heading\n"); err == nil {
+	if got, err := command("deploy/README.md", "## systemd"); err != nil || !strings.HasPrefix(got, "install -m 0755 ") {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := command("README.md", "## No such heading"); err == nil {
 		t.Error("a heading that is not there was found")
 	}
 }

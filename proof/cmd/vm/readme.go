@@ -8,73 +8,80 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"time"
 )
 
-var runBlock = regexp.MustCompile("(?s)<!-- (?:run|example) -->\n```sh\n(.*?)```")
+var block = regexp.MustCompile("(?s)<!-- (run|example) -->\n```sh\n(.*?)```")
 
-// blocks are the commands of a document, in order, of those below a heading if it is
-// given.
-func blocks(file, heading string) ([]string, error) {
+// command is what a document says to do, first of all after a line that begins so.
+func command(file, line string) (string, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	_, text, ok := strings.Cut("\n"+string(b), "\n"+heading)
-	var out []string
-	for _, m := range runBlock.FindAllStringSubmatch(text, -1) {
-		out = append(out, m[1])
+	_, text, _ := strings.Cut("\n"+string(b), "\n"+line)
+	m := block.FindStringSubmatch(text)
+	if m == nil {
+		return "", fmt.Errorf("%s: no commands after %q", file, line)
 	}
-	if !ok || len(out) == 0 {
-		return nil, fmt.Errorf("%s: no commands below %q", file, heading)
-	}
-	return out, nil
+	return m[2], nil
 }
 
-// readme executes the README's commands word by word, in the order of a user's life: its
-// names lead to what stands around the machine.
+// step is one of the README's commands, or what goes between them. The receiver is the
+// one that gets the scrapes afterwards, if there are any.
+type step struct {
+	what   string
+	line   string // of the README, before the command
+	script string
+	to     func(*world) *receiver
+}
+
+// steps are the README's commands word by word, in the order of a user's life.
+func steps() ([]step, error) {
+	first, second := func(w *world) *receiver { return w.first }, func(w *world) *receiver { return w.second }
+	all := []step{
+		{"install", "## Install", "", first},
+		{"status", "## Is it working?", "", nil},
+		{"remove the first one", "", "docker plugin disable docker-remote-write\ndocker plugin rm docker-remote-write", nil},
+		{"push and install", "For more hosts than one", "", first},
+		{"change", "### Change a setting", "", second},
+		{"everything of one host", "### Everything of one host", "", second},
+		{"upgrade", "### Upgrade", "", second},
+		{"uninstall", "### Uninstall", "", nil},
+	}
+	for i := range all {
+		if s := &all[i]; s.line != "" {
+			var err error
+			if s.script, err = command("README.md", s.line); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return all, nil
+}
+
+// readme executes the README's commands: its names lead to what stands around the machine.
 func readme(ctx context.Context, w *world) (string, error) {
-	install, err := blocks("README.md", "## Install\n")
+	all, err := steps()
 	if err != nil {
 		return "", err
-	}
-	working, err := blocks("README.md", "## Is it working?\n")
-	if err != nil {
-		return "", err
-	}
-	first, push, change, upgrade, uninstall, ask := install[0], install[1], install[2], install[3], install[4], working[0]
-	var says []string
-	step := func(what, script string, r *receiver) error {
-		at, err := w.at(ctx, "at=$(now)\n"+script+"\necho\necho $at")
-		if err != nil {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-		if r == nil {
-			return nil
-		}
-		took, err := r.up(ctx, 1, at)
-		if err != nil {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-		says = append(says, fmt.Sprintf("%s %.1f s", what, took.Seconds()))
-		return nil
 	}
 	if _, err := w.sh(ctx, "registry"); err != nil {
 		return "", err
 	}
-	for _, s := range []struct {
-		what, script string
-		to           *receiver
-	}{
-		{"install", first, w.first},
-		{"status", "until_true sh -c " + quote(ask) + "\n" + ask, nil},
-		{"remove the first one", "docker plugin disable docker-remote-write\ndocker plugin rm docker-remote-write", nil},
-		{"push and install", push, w.first},
-		{"change", change, w.second},
-		{"upgrade", upgrade, w.second},
-		{"uninstall", uninstall, nil},
-	} {
-		if err := step(s.what, s.script, s.to); err != nil {
-			return "", err
+	var says []string
+	for _, s := range all {
+		if s.what == "status" { // it is healthy some moments after the first scrape
+			s.script = "until_true sh -c " + quote(s.script)
+		}
+		at, err := w.at(ctx, "at=$(now)\n"+s.script+"\necho $at")
+		if err == nil && s.to != nil {
+			var took time.Duration
+			took, err = s.to(w).up(ctx, 1, at)
+			says = append(says, fmt.Sprintf("%s %.1f s", s.what, took.Seconds()))
+		}
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", s.what, err)
 		}
 	}
 	out, err := w.sh(ctx, "docker plugin ls -q; ls /var/lib/docker/plugins | grep -v -e storage -e tmp || true")
