@@ -190,10 +190,11 @@ func (m *Machine) start(accel string) error {
 		network += fmt.Sprintf(",guestfwd=tcp:%s-cmd:%s %s", from, strings.Join(m.opts.Relay, " "), to)
 	}
 	args := []string{
-		"-accel", accel, "-cpu", "max,la57=off", "-smp", "1", "-m", "1536", "-nodefaults", "-display", "none", "-no-reboot",
+		"-accel", accel, "-cpu", "max,la57=off,svm=off", "-smp", "1", "-m", "1536", "-nodefaults", "-display", "none", "-no-reboot",
 		"-kernel", kernel, "-initrd", initrd, "-append", "root=/dev/vda rw console=ttyS0 panic=-1 quiet loglevel=4 systemd.show_status=false",
 		"-serial", "stdio",
-		"-drive", "if=none,id=disk,format=raw,file=" + m.path("disk"), "-device", "virtio-blk-pci,drive=disk",
+		// This machine's page cache outlives the emulator: its disk need not wait for a real one.
+		"-drive", "if=none,id=disk,format=raw,cache=unsafe,file=" + m.path("disk"), "-device", "virtio-blk-pci,drive=disk",
 		"-drive", "if=none,id=host,format=raw,readonly=on,file=" + m.path("host"), "-device", "virtio-blk-pci,drive=host",
 		"-netdev", network, "-device", "virtio-net-pci,netdev=lan,romfile=",
 		"-chardev", "socket,id=agent,server=on,wait=off,path=" + m.path("agent"),

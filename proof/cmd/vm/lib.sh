@@ -6,6 +6,8 @@ cd /root/docker-remote-write 2>/dev/null || true
 now() { date +%s%3N; }
 # plugin_pid is the plugin's process, the only one whose program is named so from the root of its file system.
 plugin_pid() { pgrep -f '^/docker-remote-write' | head -n 1; }
+# another PID: waits until the plugin is another process.
+another() { until p=$(plugin_pid) && [ -n "$p" ] && [ "$p" != "$1" ]; do sleep 0.1; done; }
 # reset lets a unit be restarted as often as a test likes: systemd refuses after a few times.
 reset() { systemctl reset-failed docker.service docker.socket 2>/dev/null || true; }
 # until_true COMMAND...: waits for what no event tells of; whoever asked has a limit.

@@ -24,16 +24,16 @@ echo $at`, files, strings.Join(settings, " ")))
 	return err
 }
 
-// survives installs the plugin, has an event happen some times, and holds what the receiver
-// has to the books: not a sample lost, none too many. The event's script ends with the
-// time of the machine when it was killed, or had restarted.
-func survives(ctx context.Context, w *world, times int, event string) (string, error) {
+// survives installs the plugin, has events happen, and holds what the receiver has to the
+// books: not a sample lost, none too many. An event's script leaves the time of the machine
+// when it was killed, or had restarted, as at.
+func survives(ctx context.Context, w *world, events ...string) (string, error) {
 	if err := w.install(ctx, "plugin"); err != nil {
 		return "", err
 	}
 	var took []string
-	for range times {
-		at, err := w.at(ctx, event)
+	for _, event := range events {
+		at, err := w.at(ctx, event+"\nuntil_true docker version\nuntil_true plugin_pid\necho $at")
 		if err != nil {
 			return "", err
 		}
@@ -47,33 +47,33 @@ func survives(ctx context.Context, w *world, times int, event string) (string, e
 	return fmt.Sprintf("scraping again after %s; %d samples appended, all of them at the receiver", strings.Join(took, ", "), b.Appended), err
 }
 
-// What the scripts of the events do at their ends: the engine answers, with a plugin.
-const recovered = "\nuntil_true docker version\nuntil_true plugin_pid\necho $at"
-
 func crashes(ctx context.Context, w *world) (string, error) {
-	return survives(ctx, w, 3, `old=$(plugin_pid)
+	const crash = `old=$(plugin_pid)
 kill -9 $old
 at=$(now)
-until p=$(plugin_pid) && [ -n "$p" ] && [ "$p" != "$old" ]; do sleep 0.1; done`+recovered)
+another $old`
+	return survives(ctx, w, crash, crash, crash)
 }
+
+const restartEngine = "reset; systemctl restart docker; at=$(now)"
 
 func restart(ctx context.Context, w *world) (string, error) {
-	return survives(ctx, w, 1, "reset; systemctl restart docker; at=$(now)"+recovered)
+	return survives(ctx, w, restartEngine)
 }
 
-// kill is an engine that dies and that systemd starts again.
-const kill = `reset; old=$(pidof dockerd)
-kill -9 $old
+// killEngine is an engine that dies and that systemd starts again.
+const killEngine = `reset; engine=$(pidof dockerd)
+kill -9 $engine
 at=$(now)
-until p=$(pidof dockerd) && [ "$p" != "$old" ]; do sleep 0.2; done`
+until p=$(pidof dockerd) && [ "$p" != "$engine" ]; do sleep 0.2; done`
 
 func killed(ctx context.Context, w *world) (string, error) {
-	return survives(ctx, w, 1, kill+recovered)
+	return survives(ctx, w, killEngine)
 }
 
 // live has the engine keep the plugin running over its own end. The process that is there
 // afterwards must be another one: the first has the mount of a socket that is gone.
-func live(ctx context.Context, w *world, event string) (says string, err error) {
+func live(ctx context.Context, w *world) (says string, err error) {
 	if _, err := w.sh(ctx, `daemon '{"live-restore": true}'`); err != nil {
 		return "", err
 	}
@@ -81,18 +81,12 @@ func live(ctx context.Context, w *world, event string) (says string, err error) 
 		_, e := w.sh(ctx, "daemon '{}'")
 		err = errors.Join(err, e)
 	}()
-	return survives(ctx, w, 2, `plugin=$(plugin_pid)
-`+event+`
-until_true docker version
-until p=$(plugin_pid) && [ -n "$p" ] && [ "$p" != "$plugin" ]; do sleep 0.1; done
-echo $at`)
+	var events []string
+	for _, event := range []string{restartEngine, killEngine, restartEngine} {
+		events = append(events, "old=$(plugin_pid)\n"+event+"\nuntil_true docker version\nanother $old")
+	}
+	return survives(ctx, w, events...)
 }
-
-func liveRestart(ctx context.Context, w *world) (string, error) {
-	return live(ctx, w, `reset; systemctl restart docker; at=$(now)`)
-}
-
-func liveKilled(ctx context.Context, w *world) (string, error) { return live(ctx, w, kill) }
 
 func reboot(ctx context.Context, w *world) (string, error) {
 	if err := w.install(ctx, "plugin"); err != nil {

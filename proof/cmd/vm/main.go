@@ -19,8 +19,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"syscall"
-
-	"golang.org/x/sync/errgroup"
 )
 
 func main() {
@@ -56,7 +54,6 @@ type options struct {
 	only  *regexp.Regexp
 }
 
-// run has two machines at work side by side: an emulated machine has one processor.
 func run(ctx context.Context, o options) (err error) {
 	dir, err := os.MkdirTemp("", "drw-vm-")
 	if err != nil {
@@ -67,12 +64,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return scenarios(ctx, o, b) })
-	if o.stops > 0 && o.only.MatchString("stop") {
-		g.Go(func() error { return stops(ctx, o, b) })
-	}
-	return g.Wait()
+	return machines(ctx, o, b)
 }
 
 // build is what was compiled for the machines, by name in their /media/host.

@@ -74,11 +74,14 @@ func readme(ctx context.Context, w *world) (string, error) {
 		if s.what == "status" { // it is healthy some moments after the first scrape
 			s.script = "until_true sh -c " + quote(s.script)
 		}
-		at, err := w.at(ctx, "at=$(now)\n"+s.script+"\necho $at")
-		if err == nil && s.to != nil {
-			var took time.Duration
-			took, err = s.to(w).up(ctx, 1, at)
-			says = append(says, fmt.Sprintf("%s %.1f s", s.what, took.Seconds()))
+		began := time.Now()
+		_, err := w.sh(ctx, s.script)
+		if err == nil && s.to != nil { // the plugin that runs now must have scraped
+			var at int64
+			if at, err = w.at(ctx, `date -d "$(ps -o lstart= -p $(plugin_pid))" +%s%3N`); err == nil {
+				_, err = s.to(w).up(ctx, 1, at)
+			}
+			says = append(says, fmt.Sprintf("%s %.0f s", s.what, time.Since(began).Seconds()))
 		}
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", s.what, err)

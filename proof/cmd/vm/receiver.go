@@ -49,8 +49,9 @@ func (w *weather) set(down bool) {
 	}
 }
 
-// renew empties the receiver, which stays where it is.
+// renew empties the receiver, which is up and stays where it is.
 func (r *receiver) renew() error {
+	r.weather.set(false)
 	address := r.Addr()
 	if err := r.Close(); err != nil {
 		return err

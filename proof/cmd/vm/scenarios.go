@@ -6,6 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"strings"
+	"sync"
 	"time"
 )
 
@@ -16,34 +19,51 @@ type scenario struct {
 	run  func(context.Context, *world) (string, error)
 }
 
-var asUsersDo = []scenario{
-	{"install, change, upgrade, uninstall as in the README", readme},
-	{"what AppArmor, seccomp and the kernel say of the plugin", confinement},
-	{"status as root and as a member of the group docker", status},
-	{"the plugin crashes three times", crashes},
-	{"systemctl restart docker", restart},
-	{"kill -9 of the engine", killed},
-	{"live-restore: systemctl restart docker", liveRestart},
-	{"live-restore: kill -9 of the engine", liveKilled},
-	{"reboot of the machine", reboot},
-	{"the fleet's script, twice", fleet},
-	{"the hardened unit", unit},
-	{"userns-remap", remapped},
-	{"rootless", rootless},
+// all of them, the longest first, since machines side by side take them in turn.
+func all() []scenario {
+	return []scenario{
+		{"the power is taken away", stops},
+		{"install, change, upgrade, uninstall as in the README", readme},
+		{"rootless", rootless},
+		{"live-restore: systemctl restart docker, kill -9 of the engine", live},
+		{"reboot of the machine", reboot},
+		{"the power is taken away from a build without a sync", unsynced},
+		{"the fleet's script, twice", fleet},
+		{"the hardened unit", unit},
+		{"userns-remap", remapped},
+		{"kill -9 of the engine", killed},
+		{"systemctl restart docker", restart},
+		{"the plugin crashes three times", crashes},
+		{"status as root and as a member of the group docker", status},
+		{"what AppArmor, seccomp and the kernel say of the plugin", confinement},
+	}
 }
 
-// scenarios goes through what users do, on one machine.
-func scenarios(ctx context.Context, o options, b build) (err error) {
-	var todo []scenario
-	for _, s := range asUsersDo {
-		if o.only.MatchString(s.name) {
-			todo = append(todo, s)
+// machines go through the scenarios that were chosen, side by side: an emulated machine has
+// one processor.
+func machines(ctx context.Context, o options, b build) error {
+	todo := make(chan scenario, len(all()))
+	for _, s := range all() {
+		if o.only.MatchString(s.name) && (o.stops > 0 || !strings.Contains(s.name, "power")) {
+			todo <- s
 		}
 	}
+	close(todo)
 	if len(todo) == 0 {
-		return nil
+		return errors.New("no scenario has such a name")
 	}
-	w, err := newWorld(ctx, o.suite, o, b, nil)
+	errs := make([]error, min(len(todo), runtime.NumCPU(), 4))
+	var g sync.WaitGroup
+	for i := range errs {
+		g.Go(func() { errs[i] = work(ctx, fmt.Sprintf("%s %d", o.suite, i+1), o, b, todo) })
+	}
+	g.Wait()
+	return errors.Join(errs...)
+}
+
+// work boots a machine and has it take scenarios until there are none.
+func work(ctx context.Context, name string, o options, b build, todo <-chan scenario) (err error) {
+	w, err := newWorld(ctx, name, o, b)
 	if err != nil {
 		return err
 	}
@@ -52,15 +72,14 @@ func scenarios(ctx context.Context, o options, b build) (err error) {
 		if err := w.boot(ctx); err != nil {
 			return "", err
 		}
-		_, err := w.sh(ctx, "cp -r /media/host/repository /root/docker-remote-write")
-		if err != nil {
+		if _, err := w.sh(ctx, "cp -r /media/host/repository /root/docker-remote-write"); err != nil {
 			return "", err
 		}
 		return w.describe(ctx)
 	}}); err != nil {
 		return err
 	}
-	for _, s := range todo {
+	for s := range todo {
 		if err := w.clear(ctx); err != nil {
 			return err
 		}
@@ -117,6 +136,7 @@ func (w *world) report(ctx context.Context, s scenario) error {
 		w.say("       %s", line)
 	}
 	if err != nil {
+		w.say("       %v", err)
 		if ctx.Err() == nil {
 			w.tellLog(ctx)
 		}

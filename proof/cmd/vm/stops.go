@@ -45,10 +45,9 @@ func withoutSync(dir string) (string, error) {
 }
 
 // stopping is a machine whose power is cut again and again, while the plugin in it scrapes
-// a target outside.
+// the target outside.
 type stopping struct {
 	*world
-	target *target
 	rnd    *rand.Rand
 	begin  int   // the number before the first that counts
 	last   []int // of each stop, the number that was served last before it
@@ -56,34 +55,29 @@ type stopping struct {
 	inWork int   // stops that took the scrape in progress
 }
 
-// stops cuts the power of a machine that syncs, and then of one whose plugin does not.
-func stops(ctx context.Context, o options, b build) (err error) {
-	seed := o.seed
+// newStopping installs a plugin, on what is then on the disk, and begins to count.
+func newStopping(ctx context.Context, w *world, files string) (*stopping, error) {
+	seed := w.seed
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
-	s := &stopping{rnd: rand.New(rand.NewPCG(seed, 0))}
-	if s.target, err = newTarget(); err != nil {
-		return err
+	w.say("what is lost is what the machine had in memory, its page cache; not what a disk holds in a cache of its own (seed %d)", seed)
+	if err := w.install(ctx, files, "SCRAPE_TARGET=http://target.example:9100/metrics", "SCRAPE_INTERVAL=1s", "MAX_BACKOFF=1s"); err != nil {
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, s.target.Close()) }()
-	s.world, err = newWorld(ctx, o.suite+" stops", o, b, map[string]string{"192.0.2.100:9100": s.target.l.Addr().String()})
+	s := &stopping{world: w, rnd: rand.New(rand.NewPCG(seed, 0)), begin: w.number()}
+	_, err := w.sh(ctx, "sync")
+	return s, err
+}
+
+// stops cuts the power of a machine whose plugin syncs: nothing may be lost.
+func stops(ctx context.Context, w *world) (string, error) {
+	s, err := newStopping(ctx, w, "plugin")
 	if err != nil {
-		return err
+		return "", err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := s.boot(ctx); err != nil {
-		return err
-	}
-	if _, err := s.describe(ctx); err != nil {
-		return err
-	}
-	s.say("what is lost is what the machine had in memory, its page cache; not what a disk holds in a cache of its own (seed %d)", seed)
-	if err := s.fresh(ctx, "plugin"); err != nil {
-		return err
-	}
-	for i := range o.stops {
-		if err := s.report(ctx, scenario{fmt.Sprintf("stop %d of %d", i+1, o.stops), func(ctx context.Context, _ *world) (string, error) {
+	for i := range w.stops {
+		if err := w.report(ctx, scenario{fmt.Sprintf("stop %d of %d", i+1, w.stops), func(ctx context.Context, _ *world) (string, error) {
 			says, err := s.stop(ctx, moments[i%len(moments)])
 			if err != nil {
 				return says, err
@@ -91,40 +85,31 @@ func stops(ctx context.Context, o options, b build) (err error) {
 			books, err := s.judge(ctx)
 			return says + "; " + books, err
 		}}); err != nil {
-			return err
+			return "", err
 		}
 	}
-	s.say("%d stops: %d scrapes served, %d of them lost, and %d times the one in progress", o.stops, s.number(), s.lost, s.inWork)
+	says := fmt.Sprintf("%d stops: %d scrapes served, %d of them lost, and %d times the one in progress", w.stops, w.number()-s.begin, s.lost, s.inWork)
 	if s.lost > 0 {
-		return fmt.Errorf("%d scrapes that were on disk did not arrive", s.lost)
+		return says, fmt.Errorf("%d scrapes that were on disk did not arrive", s.lost)
 	}
-	if err := s.fresh(ctx, "unsynced"); err != nil {
-		return err
-	}
-	if err := s.report(ctx, scenario{"a stop of the build without a sync", func(ctx context.Context, _ *world) (string, error) {
-		return s.stop(ctx, moments[0])
-	}}); err != nil {
-		return err
-	}
-	s.say("1 stop without a sync: %d scrapes lost", s.lost)
-	if s.lost == 0 {
-		return errors.New("a build that syncs nothing lost nothing: the stops prove nothing")
-	}
-	return nil
+	return says, nil
 }
 
-// fresh installs the plugin anew, on what is then on the disk, and begins to count.
-func (s *stopping) fresh(ctx context.Context, files string) error {
-	s.first.weather.set(false)
-	if err := s.clear(ctx); err != nil {
-		return err
+// unsynced cuts the power of a machine whose plugin leaves every sync out: something must
+// be lost.
+func unsynced(ctx context.Context, w *world) (string, error) {
+	s, err := newStopping(ctx, w, "unsynced")
+	if err != nil {
+		return "", err
 	}
-	if err := s.install(ctx, files, "SCRAPE_TARGET=http://target.example:9100/metrics", "SCRAPE_INTERVAL=1s", "MAX_BACKOFF=1s"); err != nil {
-		return err
+	var all []string
+	for range w.stops {
+		says, err := s.stop(ctx, moments[0])
+		if all = append(all, says); err != nil || s.lost > 0 {
+			return strings.Join(all, "\n"), err
+		}
 	}
-	s.begin, s.last, s.lost, s.inWork = s.number(), nil, 0, 0
-	_, err := s.sh(ctx, "sync")
-	return err
+	return strings.Join(all, "\n"), errors.New("a build that syncs nothing lost nothing: the stops prove nothing")
 }
 
 // moment is when the power is cut.
@@ -165,12 +150,13 @@ func (s *stopping) stop(ctx context.Context, m moment) (string, error) {
 		return "", ctx.Err()
 	}
 	s.Cut()
-	cut := s.number()
+	cut := s.target.machineIs(true)
 	s.last = append(s.last, cut)
 	s.first.weather.set(false)
-	if err := s.boot(ctx); err != nil {
+	if err := s.Boot(ctx); err != nil {
 		return "", err
 	}
+	s.target.machineIs(false)
 	if err := s.scrapes(ctx, 2); err != nil { // of the new life
 		return "", err
 	}
@@ -267,7 +253,8 @@ func (s *stopping) arrived(ctx context.Context) (map[int]bool, int, error) {
 	return got, last, nil
 }
 
-func (s *stopping) number() int {
-	n, _ := s.target.served()
+// number is that of the target's last answer.
+func (w *world) number() int {
+	n, _ := w.target.served()
 	return n
 }

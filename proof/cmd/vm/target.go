@@ -21,6 +21,7 @@ type target struct {
 	server  *http.Server
 	done    chan struct{}
 	mu      sync.Mutex
+	dead    bool // the machine: what is still on its way from there gets no number
 	n       int
 	waiting chan struct{} // closed at the next answer
 }
@@ -43,15 +44,34 @@ func newTarget() (*target, error) {
 }
 
 func (t *target) ServeHTTP(rw http.ResponseWriter, _ *http.Request) {
-	t.mu.Lock()
-	t.n++
-	n := t.n
-	close(t.waiting)
-	t.waiting = make(chan struct{})
-	t.mu.Unlock()
+	n, ok := t.next()
+	if !ok {
+		http.Error(rw, "you are dead", http.StatusServiceUnavailable)
+		return
+	}
 	rw.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	fmt.Fprintf(rw, "# TYPE %s gauge\n%s %d\n", sequence, sequence, n)
 	_, _ = rw.Write(t.engine)
+}
+
+func (t *target) next() (n int, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.dead {
+		return 0, false
+	}
+	t.n++
+	close(t.waiting)
+	t.waiting = make(chan struct{})
+	return t.n, true
+}
+
+// machineIs tells whether the machine is dead, and returns the number of the last answer.
+func (t *target) machineIs(dead bool) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.dead = dead
+	return t.n
 }
 
 // served is the number of the last answer, and a channel that is closed at the next one.

@@ -23,27 +23,29 @@ import (
 // busy one is slow.
 const patience = 20 * time.Minute
 
-// world is a machine, and the receivers around it.
+// world is a machine, and what stands around it.
 type world struct {
 	*machine.Machine
+	options
 	name   string // of the machine, in what is printed
 	engine string // version of its engine
 	first  *receiver
 	second *receiver // where a changed URL leads
+	target *target   // beside the engine, for who says so
 }
 
-// newWorld starts the receivers and makes a machine, which is off.
-func newWorld(ctx context.Context, name string, o options, b build, forward map[string]string) (w *world, err error) {
-	w = &world{name: name}
+// newWorld makes a machine, which is off, and starts what stands around it.
+func newWorld(ctx context.Context, name string, o options, b build) (w *world, err error) {
+	w = &world{options: o, name: name}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.Close())
 		}
 	}()
-	forward = maps.Clone(forward)
-	if forward == nil {
-		forward = map[string]string{}
+	if w.target, err = newTarget(); err != nil {
+		return w, err
 	}
+	forward := map[string]string{"192.0.2.100:9100": w.target.l.Addr().String()}
 	for at, r := range map[string]**receiver{"192.0.2.100:9090": &w.first, "192.0.2.101:9090": &w.second} {
 		if *r, err = newReceiver(); err != nil {
 			return w, err
@@ -60,7 +62,7 @@ func newWorld(ctx context.Context, name string, o options, b build, forward map[
 	return w, err
 }
 
-// Close removes the machine and the receivers.
+// Close removes all of it.
 func (w *world) Close() error {
 	var errs []error
 	if w.Machine != nil {
@@ -70,6 +72,9 @@ func (w *world) Close() error {
 		if r != nil {
 			errs = append(errs, r.Close())
 		}
+	}
+	if w.target != nil {
+		errs = append(errs, w.target.Close())
 	}
 	return errors.Join(errs...)
 }
