@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/golang/snappy"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/prompb"
 
@@ -33,6 +34,10 @@ func TestJudgeFindsWhatIsBroken(t *testing.T) {
 		{"in another order", func(all []prompb.TimeSeries) []prompb.TimeSeries { return append(all[3:], all[:3]...) }, nil, true},
 		{"not there", func([]prompb.TimeSeries) []prompb.TimeSeries { return nil }, nil, false},
 		{"cut off", func([]prompb.TimeSeries) []prompb.TimeSeries { return nil }, []int{broken}, true},
+		{"failed, as up says", func(all []prompb.TimeSeries) []prompb.TimeSeries {
+			up := labels.FromStrings("__name__", "up", "job", "docker")
+			return []prompb.TimeSeries{{Labels: prompb.FromLabels(up, nil), Samples: []prompb.Sample{{Timestamp: all[0].Samples[0].Timestamp}}}}
+		}, nil, true},
 		{"without a series", func(all []prompb.TimeSeries) []prompb.TimeSeries { return all[1:] }, nil, false},
 		{"with one bit more", func(all []prompb.TimeSeries) []prompb.TimeSeries {
 			v := &all[0].Samples[0].Value

@@ -60,6 +60,7 @@ type Arrival struct {
 type job struct {
 	arrived map[int]Arrival
 	content map[int64]*Content
+	failed  int
 }
 
 // arrive notes what came in first with that sequence number.
@@ -98,6 +99,13 @@ func (s *Sink) Missing(name string, from, to int) int {
 		}
 	}
 	return n
+}
+
+// Failed is how many scrapes of the job have failed, as its up says.
+func (s *Sink) Failed(name string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dec.job([]byte(name)).failed
 }
 
 // At is what there is of the job at that time.

@@ -18,8 +18,9 @@ import (
 type decoded struct {
 	key uint64
 	job *job
-	// sequence: it numbers the scrapes; content: its samples are summed.
-	sequence, content bool
+	// sequence: it numbers the scrapes; content: its samples are summed; up: it says
+	// whether a scrape was good.
+	sequence, content, up bool
 }
 
 // sample is one sample of the series with that index.
@@ -98,7 +99,7 @@ func (d *decoder) label(h *maphash.Hash, name, value []byte) {
 	s := &d.series[len(d.series)-1]
 	switch string(name) {
 	case model.MetricNameLabel:
-		s.sequence = string(value) == d.sequence
+		s.sequence, s.up = string(value) == d.sequence, string(value) == "up"
 		s.content = d.content != "" && bytes.HasPrefix(value, []byte(d.content))
 	case "job":
 		s.job = d.job(value)

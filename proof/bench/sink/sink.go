@@ -273,6 +273,8 @@ func (s *Sink) count(wire int) {
 			s.again(r, now)
 		} else if of.content {
 			of.job.at(p.t).Add(of.key, p.v)
+		} else if of.up && p.v == 0 {
+			of.job.failed++
 		}
 		if of.sequence && !math.IsNaN(p.v) {
 			of.job.arrive(int(p.v), Arrival{arrived, p.t})
