@@ -126,6 +126,9 @@ systemctl --version | head -n 1`)
 func (w *world) report(ctx context.Context, s scenario) error {
 	began, before := time.Now(), w.kept(ctx)
 	says, err := s.run(ctx, w)
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", s.name, context.Cause(ctx))
+	}
 	kept := w.kept(ctx) - before
 	word := "ok    "
 	if err != nil {
@@ -137,9 +140,7 @@ func (w *world) report(ctx context.Context, s scenario) error {
 	}
 	if err != nil {
 		w.say("       %v", err)
-		if ctx.Err() == nil {
-			w.tellLog(ctx)
-		}
+		w.tellLog(ctx)
 		return fmt.Errorf("%s: %w", s.name, err)
 	}
 	return nil
