@@ -49,7 +49,10 @@ func newDrive(t *testing.T, url string, width int, args ...string) *drive {
 	t.Helper()
 	d := &drive{
 		t: t, binary: program(t, driver), dir: filepath.Join(t.TempDir(), "data"), torn: map[int]bool{},
-		load: load.Load{Base: base, Width: width, Several: slices.Contains(args, "-several"), SetBack: slices.Contains(args, "-set-back")},
+		load: load.Load{
+			Base: base, Width: width, Wide: slices.Contains(args, "-wide"),
+			Several: slices.Contains(args, "-several"), SetBack: slices.Contains(args, "-set-back"),
+		},
 	}
 	d.args = append([]string{"-dir", d.dir, "-url", url, "-base", strconv.FormatInt(base, 10), "-series", strconv.Itoa(width)}, args...)
 	if err := os.Mkdir(d.dir, 0o700); err != nil {

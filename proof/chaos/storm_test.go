@@ -114,13 +114,22 @@ func (n nowhere) WriteHeader(int)             {}
 // was appended.
 func TestStorm(t *testing.T) {
 	rnd := random(t)
-	for i, protocol := range []string{"auto", "1.0", "auto behind a gateway", "1.0 behind a gateway", "auto with a clock", "1.0 with a clock"} {
+	for i, protocol := range []string{
+		"auto", "1.0", "auto behind a gateway", "1.0 behind a gateway", "auto with a clock", "1.0 with a clock",
+		"auto with a clock, one target wide", "1.0, one target wide",
+	} {
 		rnd := rand.New(rand.NewPCG(rnd.Uint64(), uint64(i)))
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
+			protocol, wide := strings.CutSuffix(protocol, ", one target wide")
 			protocol, gateway := strings.CutSuffix(protocol, " behind a gateway")
 			protocol, setBack := strings.CutSuffix(protocol, " with a clock")
 			scrapes, restarts := 1000*min(loops(), 20), 10*min(loops(), 20)
+			timeout, most := "300ms", []string{"60", "400", "2000", "10000"}
+			if wide {
+				scrapes, restarts = 200*min(loops(), 5), 10*min(loops(), 5)
+				timeout, most = "2s", []string{"2000", "30000", "30000", "10000"}
+			}
 			late, options := 0, promtest.Options{}
 			if gateway {
 				options.Middleware = behind(rand.New(rand.NewPCG(rnd.Uint64(), 1)), &late)
@@ -140,7 +149,10 @@ func TestStorm(t *testing.T) {
 			defer proxy.Close()
 			s := &storm{rnd: rand.New(rand.NewPCG(rnd.Uint64(), 2)), past: map[string]int{}}
 			proxy.Decide(s.fault)
-			args := []string{"-protocol", protocol, "-hold", "-timeout", "300ms", "-pause", "1ms", "-several"}
+			args := []string{"-protocol", protocol, "-hold", "-timeout", timeout, "-pause", "1ms", "-several"}
+			if wide {
+				args = append(args, "-wide")
+			}
 			if setBack {
 				args = append(args, "-set-back")
 			}
@@ -148,7 +160,7 @@ func TestStorm(t *testing.T) {
 
 			for range restarts {
 				d.weather(proxy, rnd)
-				l := d.start(scrapes, "-most", []string{"60", "400", "2000", "10000"}[rnd.IntN(4)])
+				l := d.start(scrapes, "-most", most[rnd.IntN(4)])
 				select {
 				case <-l.exited:
 				case <-time.After(time.Duration(rnd.Int64N(int64(600 * time.Millisecond)))):
@@ -158,7 +170,7 @@ func TestStorm(t *testing.T) {
 			if err := proxy.Up(); err != nil {
 				t.Fatal(err)
 			}
-			d.start(scrapes, "-most", "400").finish(5 * time.Minute)
+			d.start(scrapes, "-most", most[1]).finish(5 * time.Minute)
 
 			if diff := d.compare(prom, nil); diff != "" {
 				t.Error(diff)

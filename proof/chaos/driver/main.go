@@ -47,6 +47,7 @@ func run() error {
 	first := flag.Bool("first", false, "append all before anything is sent")
 	width := flag.Int("series", 40, "samples in each scrape")
 	several := flag.Bool("several", false, "scrapes of three targets")
+	wide := flag.Bool("wide", false, "the last of them has 10,000 series")
 	setBack := flag.Bool("set-back", false, "a clock that is set back now and then")
 	most := flag.Int("most", 10000, "samples in a request")
 	timeout := flag.Duration("timeout", time.Second, "of a request")
@@ -93,7 +94,7 @@ func run() error {
 		out.Flush()
 	}
 	var sc series.Scrape
-	scrapes := load.Load{Base: *base, Width: *width, Several: *several, SetBack: *setBack}
+	scrapes := load.Load{Base: *base, Width: *width, Several: *several, Wide: *wide, SetBack: *setBack}
 	all := scrapes.Series()
 	for _, of := range all {
 		for i := range of {

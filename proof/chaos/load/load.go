@@ -26,8 +26,9 @@ const Step = 15 * time.Second
 type Load struct {
 	// Base is the time of number 0, in milliseconds.
 	Base int64
-	// Width is the number of series of each target.
+	// Width is the number of series of each target; of the last one it is 10,000 if Wide.
 	Width int
+	Wide  bool
 	// Several: scrapes are those of three targets at different intervals, each of which
 	// come some time later than they are stamped.
 	Several bool
@@ -63,6 +64,9 @@ func (l Load) At(number int) int64 {
 func (l Load) Series() (all [len(late)][]*series.Series) {
 	for k := range all {
 		all[k] = of([]string{"docker", "node", "cadvisor"}[k], l.Width)
+	}
+	if l.Wide {
+		all[2] = of("cadvisor", 10_000)
 	}
 	return all
 }
