@@ -122,7 +122,7 @@ soak: deps build ## 30 minutes of outages and restarts at two hundred times the 
 bench: ## Go benchmarks of each step, for benchstat [BENCH=regexp, BENCH_COUNT=]
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime 100ms -count $(BENCH_COUNT) -timeout 10m $$(grep -rl '^func Benchmark' --include=*_test.go internal proof | xargs dirname | sort -u | sed 's,^,./,')
 
-bench-peers: deps build ## this program beside Prometheus and vmagent, 35 minutes [PROMETHEUS=, VMAGENT=, DOC=docs/performance.md]
+bench-peers: deps build ## this program beside Prometheus and vmagent, 40 minutes [PROMETHEUS=, VMAGENT=, DOC=docs/performance.md]
 	$(GO) run ./proof/cmd/bench-peers -doc '$(DOC)'
 
 fleet: ## plot a simulated fleet of 10,000 hosts into docs/
