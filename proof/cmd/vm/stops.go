@@ -49,11 +49,16 @@ func withoutSync(dir string) (string, error) {
 type stopping struct {
 	*world
 	rnd    *rand.Rand
-	begin  int   // the number before the first that counts
-	last   []int // of each stop, the number that was served last before it
-	lost   int   // scrapes that were served before one of them and did not arrive
-	inWork int   // stops that took the scrape in progress
+	begin  int       // the number before the first that counts
+	since  time.Time // when that was
+	last   []int     // of each stop, the number that was served last before it
+	dark   []dark    // of each stop, when the target answered nobody
+	lost   int       // scrapes that were served before one of them and did not arrive
+	failed int       // those that came too late for the plugin, as up says
+	inWork int       // stops that took the scrape in progress
 }
+
+type dark struct{ from, to time.Time }
 
 // newStopping installs a plugin, on what is then on the disk, and begins to count.
 func newStopping(ctx context.Context, w *world, files string) (*stopping, error) {
@@ -65,7 +70,7 @@ func newStopping(ctx context.Context, w *world, files string) (*stopping, error)
 	if err := w.install(ctx, files, "SCRAPE_TARGET=http://target.example:9100/metrics", "SCRAPE_INTERVAL=1s", "MAX_BACKOFF=1s"); err != nil {
 		return nil, err
 	}
-	s := &stopping{world: w, rnd: rand.New(rand.NewPCG(seed, 0)), begin: w.number()}
+	s := &stopping{world: w, rnd: rand.New(rand.NewPCG(seed, 0)), begin: w.number(), since: time.Now()}
 	_, err := w.sh(ctx, "sync")
 	return s, err
 }
@@ -88,7 +93,7 @@ func stops(ctx context.Context, w *world) (string, error) {
 			return "", err
 		}
 	}
-	says := fmt.Sprintf("%d stops: %d scrapes served, %d of them lost, and %d times the one in progress", w.stops, w.number()-s.begin, s.lost, s.inWork)
+	says := fmt.Sprintf("%d stops: %d scrapes served, %d of them lost, %d times the one in progress, and %d late answers", w.stops, w.number()-s.begin, s.lost, s.inWork, s.failed)
 	if s.lost > 0 {
 		return says, fmt.Errorf("%d scrapes that were on disk did not arrive", s.lost)
 	}
@@ -150,6 +155,7 @@ func (s *stopping) stop(ctx context.Context, m moment) (string, error) {
 		return "", ctx.Err()
 	}
 	s.Cut()
+	night := dark{from: time.Now()}
 	cut := s.target.machineIs(true)
 	s.last = append(s.last, cut)
 	s.first.weather.set(false)
@@ -157,11 +163,17 @@ func (s *stopping) stop(ctx context.Context, m moment) (string, error) {
 		return "", err
 	}
 	s.target.machineIs(false)
+	night.to = time.Now()
+	s.dark = append(s.dark, night)
 	if err := s.scrapes(ctx, 2); err != nil { // of the new life
 		return "", err
 	}
 	if _, err := wait(ctx, "a scrape of the new life", func(ctx context.Context) (int, error) {
-		_, newest, err := s.arrived(ctx)
+		got, err := s.arrived(ctx)
+		newest := 0
+		if len(got) > 0 {
+			newest = got[len(got)-1].n
+		}
 		if err == nil && newest <= cut {
 			err = retry{fmt.Errorf("%d of %d served", newest, s.number())}
 		}
@@ -189,24 +201,51 @@ func (s *stopping) scrapes(ctx context.Context, more int) error {
 }
 
 // count looks which scrapes the receiver has, of those since the last installation that were
-// served up to the stop.
+// served up to the stop. Where some are missing that were not the last before a stop, there
+// must be as many in their place that the plugin itself says it did not get in time.
 func (s *stopping) count(ctx context.Context, cut int) (string, error) {
-	arrived, _, err := s.arrived(ctx)
+	got, err := s.arrived(ctx)
 	if err != nil {
 		return "", err
 	}
-	missing, lost := 0, 0
-	for n := s.begin + 1; n <= cut; n++ {
-		switch {
-		case arrived[n]:
-		case slices.Contains(s.last, n):
-			missing++
-		default:
-			lost++
-		}
+	c, err := s.first.Samples(ctx, `up{job="docker"}`, s.since, time.Now())
+	if err != nil {
+		return "", err
 	}
-	s.lost, s.inWork = lost, missing
-	return fmt.Sprintf("%d served by then, lost %d, in progress %d", cut-s.begin, lost, missing), nil
+	late := func(from, to int64) (n int) {
+		for _, samples := range c {
+			for _, up := range samples {
+				if up.V == 0 && up.T > from && up.T < to && !slices.ContainsFunc(s.dark, func(d dark) bool {
+					return up.T >= d.from.UnixMilli() && up.T <= d.to.UnixMilli()
+				}) {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	s.lost, s.failed, s.inWork = 0, 0, 0
+	before := arrival{s.begin, s.since.UnixMilli()}
+	for _, one := range got {
+		if one.n <= s.begin {
+			continue
+		}
+		missing := 0
+		for n := before.n + 1; n < one.n; n++ {
+			if slices.Contains(s.last, n) {
+				s.inWork++
+			} else {
+				missing++
+			}
+		}
+		if missing > 0 {
+			failed := min(missing, late(before.t, one.t))
+			s.failed += failed
+			s.lost += missing - failed
+		}
+		before = one
+	}
+	return fmt.Sprintf("%d served by then, lost %d, in progress %d, late %d", cut-s.begin, s.lost, s.inWork, s.failed), nil
 }
 
 // judge holds the plugin to its books, and to a spool that opened.
@@ -228,29 +267,33 @@ func (s *stopping) judge(ctx context.Context) (string, error) {
 	return fmt.Sprintf("the books balance: %d samples appended, %d delivered, %d refused as sent before", b.Appended, b.Delivered, b.Lost["refused_after_resend"]), nil
 }
 
-// arrived are the numbers that the receiver holds, and the newest. They are in order.
-func (s *stopping) arrived(ctx context.Context) (map[int]bool, int, error) {
+// arrival is the number of a scrape that the receiver holds, and its time in milliseconds.
+type arrival struct {
+	n int
+	t int64
+}
+
+// arrived is what the receiver holds, in order.
+func (s *stopping) arrived(ctx context.Context) (got []arrival, err error) {
 	c, err := s.first.Samples(ctx, sequence, time.Time{}, time.Time{})
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	if len(c) > 1 {
-		return nil, 0, fmt.Errorf("the receiver holds %d series of %s", len(c), sequence)
+		return nil, fmt.Errorf("the receiver holds %d series of %s", len(c), sequence)
 	}
-	got, last := map[int]bool{}, 0
 	for _, samples := range c {
 		for _, one := range samples {
 			if one.Stale() {
 				continue
 			}
-			if int(one.V) <= last {
-				return nil, 0, fmt.Errorf("after %d the receiver holds %s", last, one)
+			if len(got) > 0 && int(one.V) <= got[len(got)-1].n {
+				return nil, fmt.Errorf("after %d the receiver holds %s", got[len(got)-1].n, one)
 			}
-			last = int(one.V)
-			got[last] = true
+			got = append(got, arrival{int(one.V), one.T})
 		}
 	}
-	return got, last, nil
+	return got, nil
 }
 
 // number is that of the target's last answer.
