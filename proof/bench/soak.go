@@ -74,21 +74,20 @@ func Soak(ctx context.Context, dir string, a *agents.Agent, o SoakOptions) error
 	for i, f := range r.feeds {
 		judges[i] = &judge{feed: f, sink: s, keys: map[string]uint64{}, seen: map[int64]bool{}}
 	}
-	var first, last Usage
+	var all []Usage
 	begun := time.Now()
 	for cycle := 0; cycle == 0 || time.Since(begun)+o.Cycle <= o.Length; cycle++ {
 		if err := r.cycle(ctx, cycle, o, judges); err != nil {
 			return fmt.Errorf("cycle %d: %w", cycle, err)
 		}
-		if last, err = r.usage(); err != nil {
+		last, err := r.usage()
+		if err != nil {
 			return err
 		}
 		for _, j := range judges {
 			last.Compared += j.samples
 		}
-		if cycle <= 1 {
-			first = last // the first outage fills the buffers
-		}
+		all = append(all, last)
 		if o.Report != nil {
 			o.Report(cycle, last)
 		}
@@ -99,8 +98,15 @@ func Soak(ctx context.Context, dir string, a *agents.Agent, o SoakOptions) error
 			faults = append(faults, fmt.Errorf("%s: %d at the end, %d at the start", what, b, a))
 		}
 	}
-	compare("anonymous memory", first.Memory.Anonymous, last.Memory.Anonymous, soakMemory)
-	compare("resident memory", first.Memory.Resident, last.Memory.Resident, soakMemory)
+	// The first outage fills the buffers. Memory is that of several cycles, since it depends
+	// on when garbage was last collected.
+	few, last := max(1, len(all)/4), all[len(all)-1]
+	if len(all) > 1 {
+		all = all[1:]
+	}
+	first, early, late := all[0], all[:few], all[len(all)-few:]
+	compare("anonymous memory", mean(early, anonymous), mean(late, anonymous), soakMemory)
+	compare("resident memory", mean(early, resident), mean(late, resident), soakMemory)
 	compare("threads", int64(first.Threads), int64(last.Threads), soakThreads)
 	compare("descriptors", int64(first.Descriptors), int64(last.Descriptors), soakDescriptors)
 	compare("disk", 0, last.Disk, soakDisk)
@@ -112,6 +118,16 @@ func Soak(ctx context.Context, dir string, a *agents.Agent, o SoakOptions) error
 	}
 	compare("goroutines", int64(atStart), int64(atEnd), soakThreads)
 	return errors.Join(faults...)
+}
+
+func anonymous(u Usage) int64 { return u.Memory.Anonymous }
+func resident(u Usage) int64  { return u.Memory.Resident }
+
+func mean(all []Usage, of func(Usage) int64) (sum int64) {
+	for _, u := range all {
+		sum += of(u)
+	}
+	return sum / int64(len(all))
 }
 
 // goroutines counts those of an agent that has just delivered a few scrapes.
