@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/docker-remote-write/docker-remote-write/internal/series"
 )
@@ -17,9 +18,9 @@ import (
 // A build with the tag appendtrace tells whoever started it which scrapes are on
 // disk, so that a test can kill it and know what must arrive all the same. For
 // each scrape that Append has returned for it writes one line to the file
-// descriptor in TRACE_FD: the scrape's time in milliseconds, and the job and the value
-// of the series named TRACE_SERIES, or "-" for both where the scrape has none; behind
-// it the error, if there was one.
+// descriptor in TRACE_FD: the scrape's time in milliseconds, its job and the value
+// of the series named TRACE_SERIES, or "-" where it has none, as one that failed; behind
+// it the error of Append, if there was one.
 func init() {
 	fd, err := strconv.ParseUint(os.Getenv("TRACE_FD"), 10, 16)
 	if err != nil {
@@ -30,8 +31,8 @@ func init() {
 	appended = func(sc *series.Scrape, err error) {
 		job, number := "-", "-"
 		for i, s := range sc.Series {
-			if s.Labels.Get(model.MetricNameLabel) == name {
-				job = s.Labels.Get("job")
+			job = s.Labels.Get(model.JobLabel)
+			if s.Labels.Get(model.MetricNameLabel) == name && !value.IsStaleNaN(sc.Values[i]) {
 				number = strconv.FormatFloat(sc.Values[i], 'f', -1, 64)
 			}
 		}

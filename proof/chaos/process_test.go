@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -24,10 +25,28 @@ import (
 type process struct {
 	dir    string
 	cmd    *exec.Cmd
-	log    bytes.Buffer
+	log    syncBuffer
 	lines  []string // what it wrote to the inherited pipe; complete when traced is closed
 	traced chan struct{}
 	exited chan error
+}
+
+// syncBuffer can be read while the process writes to it.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }
 
 // start starts the program on the data directory with these settings.
