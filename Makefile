@@ -75,7 +75,7 @@ push: ## create the plugin for each of ARCHES and push it: make push REGISTRY=ho
 release: ## dist/: binary and plugin for each of ARCHES, checksums, bill of materials
 	scripts/release '$(VERSION)' $(ARCHES)
 
-test: deps ## everything that CI runs
+test: deps ## everything that CI runs before `make vm`
 	@mkdir -p build && rm -f $(STAGES)
 	@$(stage) format scripts/lint format
 	@$(stage) build $(MAKE) --no-print-directory build

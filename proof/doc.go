@@ -11,7 +11,10 @@
 //	engine      starts and ends private Docker Engines and their plugins
 //	promtest    starts real receivers, writes to them and asks them
 //	faultproxy  a receiver's network that fails on demand
-//	cmd         the commands bench-peers, fleet and soak
+//	cloudtest   stand-ins for the clouds' identity services and receivers
+//	machine     an emulated machine and its agent
+//	hops        DESIGN.md's table of a sample's way, against what runs
+//	cmd         the commands bench-peers, fleet, soak and vm
 //
 // Nothing of the product imports it but its tests.
 package proof

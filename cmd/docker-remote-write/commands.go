@@ -39,7 +39,9 @@ endpoint and prints what the receiver answered. Exit status 1 if anything is wro
 			name: "status", args: "[--json]", summary: "ask the plugins of this host how they are",
 			help: `
 Finds the plugins' sockets below /run/docker/plugins and prints what is behind,
-what was lost and why, and the receivers' last words. Exit status 0 means healthy.`,
+what was lost and why, and the receivers' last words. Exit status 0 means healthy.
+--data-root DIR and --run-dir DIR are for an engine with other directories, the latter
+is its --exec-root; --socket SOCKET or --socket HOST:PORT asks one process alone.`,
 			run: runStatus,
 		},
 		{

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"sync/atomic"
 )
 
 // limitSelf bounds what the process takes from its host: engines give a plugin
@@ -32,7 +33,7 @@ type tidier struct {
 	small uint64
 	// giveBack collects garbage and returns what is then free. It does not wait.
 	giveBack func()
-	scrapes  int
+	scrapes  atomic.Int64 // of all targets
 }
 
 const (
@@ -46,10 +47,10 @@ func newTidier() *tidier {
 	return &tidier{small: 4 << 20, giveBack: func() { go debug.FreeOSMemory() }}
 }
 
-// scraped is called after each scrape.
+// scraped is called after each scrape, of any target.
 func (t *tidier) scraped() {
-	t.scrapes++
-	if t.scrapes == startScrapes || t.scrapes%tidyEvery == 0 && t.heapIsSmall() {
+	n := t.scrapes.Add(1)
+	if n == startScrapes || n%tidyEvery == 0 && t.heapIsSmall() {
 		t.giveBack()
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -177,6 +178,42 @@ func TestOwnMetricsTravel(t *testing.T) {
 	for _, k := range h.took {
 		if k.own > 0 {
 			t.Errorf("%+v", k)
+		}
+	}
+}
+
+// Each target is scraped by a goroutine of its own, while others read the state: of what
+// they share nothing is without a lock, and each scrape is counted.
+func TestTargetsAtOnce(t *testing.T) {
+	h := newHost(t)
+	p := h.open(t, "a", "b", "c")
+	defer h.close(t, p)
+	appended = nil
+	const each = 20
+	began := time.Now()
+	var wg sync.WaitGroup
+	for _, target := range p.targets {
+		wg.Go(func() {
+			for i := range each {
+				p.take(t.Context(), target, began.Add(time.Duration(i)*time.Millisecond))
+			}
+		})
+	}
+	wg.Go(func() {
+		for i := range each {
+			// The own metrics change over from one to the other.
+			p.targets[0].running.Store(i%2 == 0)
+			p.state()
+		}
+	})
+	wg.Wait()
+	want := int64(each * len(p.targets))
+	if n := p.tidier.scrapes.Load(); n != want {
+		t.Errorf("%d scrapes counted, want %d", n, want)
+	}
+	for _, s := range p.state().Targets {
+		if s.Successes != each {
+			t.Errorf("%q: %d good scrapes in the state, want %d", s.Name, s.Successes, each)
 		}
 	}
 }

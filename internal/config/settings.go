@@ -6,7 +6,7 @@ var settings = []Setting{
 	{
 		Name: "REMOTE_WRITE_URL", Group: groupReceiver, Type: URLs,
 		Example: "https://mimir.example.org/api/v1/push",
-		Help: "Where to send: the receiver's remote write URL. Several, separated by white space, each receive everything. " +
+		Help: "Where to send: the receiver's remote write URL. Several, separated by white space, 32 at most, each receive everything; with credentials in settings they must have one scheme, host and port, else use CONFIG_FILE. " +
 			"User name and password in a URL become basic authentication. Required, unless CONFIG_FILE is set.",
 	},
 	{
@@ -17,7 +17,8 @@ var settings = []Setting{
 	{
 		Name: "CONFIG_FILE", Group: groupReceiver, Type: Path, Example: "/data/remote-write.yml",
 		Help: "A YAML file with Prometheus' own `remote_write:` list, for all that the environment cannot say: several endpoints with credentials " +
-			"of their own, OAuth2, `write_relabel_configs`. It is re-read when it changes. Not together with REMOTE_WRITE_URL. " +
+			"of their own, OAuth2, `write_relabel_configs`. It is re-read when it changes. Not together with REMOTE_WRITE_URL, nor with the settings under Credentials and TLS " +
+			"but the proxies: what belongs to one receiver stands in the file, which has 32 entries at most. " +
 			"The settings under Sending, and REMOTE_WRITE_PROTOCOL, hold for the keys that the file leaves out.",
 		dest: func(l *loader) any { return &l.cfg.ConfigFile },
 	},
@@ -142,7 +143,7 @@ var settings = []Setting{
 	},
 	{
 		Name: "MAX_SAMPLES_PER_SEND", Group: groupSending, Type: Count, Default: "30000", Min: "1", Max: "1000000",
-		Help: "Samples in one request. Of one scrape it carries at most a third of them, or 10,000.",
+		Help: "Samples in one request. Of one scrape it carries at most a third of them, or 10,000 if that is more.",
 		dest: func(l *loader) any { return &l.base.MaxSamples },
 	},
 	{
@@ -198,8 +199,8 @@ var settings = []Setting{
 	},
 	{
 		Name: extraTargets, Group: groupScrape, Type: Targets, Example: "node=http://127.0.0.1:9100/metrics,db@1m=http://10.0.0.5:9187/metrics",
-		Help: "What else is scraped, besides the engine: the name is the label `job`, an interval of its own may follow it. `instance` is INSTANCE where the host " +
-			"is this one, else the URL's `host:port`. `http://`, `https://` and `unix:///path/of/socket:/http/path`; 31 of them at most.",
+		Help: "What else is scraped, besides the engine: the name is the label `job`, an interval of its own may follow it. `instance` is INSTANCE for a socket, " +
+			"`localhost` or a loopback address, else the URL's `host:port`. A target that asks for credentials cannot be scraped. `http://`, `https://` and `unix:///path/of/socket:/http/path`; 31 of them at most.",
 	},
 	{
 		Name: "EXTRA_TARGETS_CA", Group: groupScrape, Type: PEM, Example: "-----BEGIN CERTIFICATE-----\\n...",
@@ -229,12 +230,12 @@ var settings = []Setting{
 	},
 	{
 		Name: "SCRAPE_MAX_BYTES", Group: groupScrape, Type: Size, Default: "16MiB", Min: "64KiB", Max: "256MiB",
-		Help: "Largest answer, uncompressed. A larger one fails the scrape.",
+		Help: "Largest answer, uncompressed; with EXTRA_TARGETS the room of all targets together, half of it shared out evenly. A larger one fails the scrape.",
 		dest: func(l *loader) any { return &l.cfg.MaxBytes },
 	},
 	{
 		Name: "SCRAPE_SAMPLE_LIMIT", Group: groupScrape, Type: Count, Default: "50000", Min: "1", Max: "1000000",
-		Help: "Most samples in an answer. More of them fail the scrape.",
+		Help: "Most samples of a target in a scrape, after METRICS_KEEP and METRICS_DROP. More of them, or four times as many left out, fail the scrape.",
 		dest: func(l *loader) any { return &l.cfg.SampleLimit },
 	},
 	{
@@ -264,12 +265,12 @@ var settings = []Setting{
 	},
 	{
 		Name: "METRICS_KEEP", Group: groupLabels, Type: Regexp, Example: "engine_daemon_.*|process_.*",
-		Help: "Metric names to keep; the expression must match the whole name. `up`, `scrape_*` and the program's own metrics are always kept.",
+		Help: "Metric names to keep, of every target; the expression must match the whole name. `up`, `scrape_*` and the program's own metrics are always kept.",
 		dest: func(l *loader) any { return &l.cfg.Keep },
 	},
 	{
 		Name: "METRICS_DROP", Group: groupLabels, Type: Regexp, Example: "go_.*|.*_bucket",
-		Help: "Metric names to drop, after METRICS_KEEP.",
+		Help: "Metric names to drop, of every target, after METRICS_KEEP.",
 		dest: func(l *loader) any { return &l.cfg.Drop },
 	},
 	{

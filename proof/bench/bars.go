@@ -14,15 +14,15 @@ import (
 	"github.com/docker-remote-write/docker-remote-write/proof/bench/replay"
 )
 
-// Merged returns the wire bytes a sample when the agent waits to merge four
-// scrapes: a deadline of a minute at 15 s, here four seconds at one. The frames
-// are to be as far apart as those of the longer interval.
-func Merged(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, scrapes int) (float64, error) {
+// Wire returns the wire bytes a sample of an engine that is scraped once a second, own
+// metrics on, with these settings beside. To measure scrapes that are merged over a longer
+// interval, the frames are to be as far apart as those of it.
+func Wire(ctx context.Context, dir string, a *agents.Agent, f *replay.Frames, scrapes int, env ...string) (float64, error) {
 	s, err := receiver(nil)
 	if err != nil {
 		return 0, err
 	}
-	r, err := begin(agents.Work{Dir: dir, Self: true, Env: []string{"BATCH_SEND_DEADLINE=4s"}}, a, Engine(f, time.Second), s)
+	r, err := begin(agents.Work{Dir: dir, Self: true, Env: env}, a, Engine(f, time.Second), s)
 	if err != nil {
 		return 0, err
 	}

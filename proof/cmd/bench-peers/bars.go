@@ -24,29 +24,25 @@ func bars(ctx context.Context, w io.Writer, o options, all []*agents.Agent) erro
 	if err != nil {
 		return err
 	}
-	apart, err := replay.Recorded(o.archive, 15)
-	if err != nil {
-		return err
-	}
 	feeds := bench.Engine(frames, time.Second)
 	secured := []bench.Scenario{
 		{Name: "one engine, TLS, own metrics", Feeds: feeds, TLS: true, Self: true},
 		{Name: "one engine, TLS", Feeds: feeds, TLS: true},
 	}
-	plan, waits, over := bench.Plan{Warm: 10, Live: 90, Shape: 10}, 60, time.Minute
+	plan, over := bench.Plan{Warm: 10, Live: 90, Shape: 10}, time.Minute
 	outages := []bench.Outage{
 		{Length: 10 * time.Second, Times: 5},
 		{Length: time.Minute, Times: 3},
 		{Length: 10 * time.Minute, Times: 1},
 	}
 	if o.quick {
-		plan, waits, over = bench.Plan{Warm: 2, Live: 10, Shape: 3}, 8, 10*time.Second
+		plan, over = bench.Plan{Warm: 2, Live: 10, Shape: 3}, 10*time.Second
 		outages = []bench.Outage{{Length: 2 * time.Second, Times: 2}, {Length: 10 * time.Second, Times: 1}}
 	}
 	log.Printf("bars: everyone over TLS, and outages of up to %s", outages[len(outages)-1].Length)
 	results := make([][]bench.Result, len(secured))
 	took := make([][]time.Duration, len(outages))
-	var merged, idle, listens float64
+	var idle, listens float64
 	g, ctx := errgroup.WithContext(ctx)
 	for k, sc := range secured {
 		results[k] = make([]bench.Result, len(all))
@@ -69,10 +65,6 @@ func bars(ctx context.Context, w io.Writer, o options, all []*agents.Agent) erro
 		}
 	}
 	g.Go(func() (err error) {
-		merged, err = bench.Merged(ctx, filepath.Join(o.dir, "merged"), all[0], apart, waits)
-		return err
-	})
-	g.Go(func() (err error) {
 		idle, listens, err = bench.Idle(ctx, filepath.Join(o.dir, "idle"), all[0], frames, "./proof/bench/listener", over)
 		return err
 	})
@@ -84,9 +76,50 @@ func bars(ctx context.Context, w io.Writer, o options, all []*agents.Agent) erro
 	}
 	bench.ReturnTable(w, engine.Name, all, outages, took)
 	fmt.Fprintf(w, "### %s alone, the engine's %d series\n\n| | |\n|---|---|\n", all[0].Name, frames.Series)
-	fmt.Fprintf(w, "| wire bytes a sample, four scrapes merged (BATCH_SEND_DEADLINE=1m at 15 s) | %.2f B |\n", merged)
 	fmt.Fprintf(w, "| voluntary context switches a second, idle at an interval of 10 m | %.2f |\n", idle)
 	fmt.Fprintf(w, "| the same of a Go program that only listens | %.2f |\n\n", listens)
+	return nil
+}
+
+// metadata measures what type, help and unit of the series cost on the wire.
+func metadata(ctx context.Context, w io.Writer, o options, a *agents.Agent) error {
+	frames, err := replay.Recorded(o.archive, 15)
+	if err != nil {
+		return err
+	}
+	scrapes := 60
+	if o.quick {
+		scrapes = 8
+	}
+	log.Print("metadata: with and without, over both protocols, merged and not")
+	columns := [][]string{
+		{"REMOTE_WRITE_PROTOCOL=2.0"}, {"REMOTE_WRITE_PROTOCOL=2.0", "SEND_METADATA=false"},
+		{"REMOTE_WRITE_PROTOCOL=1.0"}, {"REMOTE_WRITE_PROTOCOL=1.0", "SEND_METADATA=false"},
+	}
+	var single, merged [4]float64
+	g, ctx := errgroup.WithContext(ctx)
+	for i, env := range columns {
+		g.Go(func() (err error) {
+			single[i], err = bench.Wire(ctx, filepath.Join(o.dir, fmt.Sprint("single-", i)), a, frames, scrapes, env...)
+			return err
+		})
+		g.Go(func() (err error) {
+			env := append([]string{"BATCH_SEND_DEADLINE=4s"}, env...)
+			merged[i], err = bench.Wire(ctx, filepath.Join(o.dir, fmt.Sprint("merged-", i)), a, frames, scrapes, env...)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	fmt.Fprint(w, "### What metadata costs, wire bytes a sample of scrapes 15 s apart, own metrics on\n\n| | 2.0 | 2.0 without metadata | 1.0 | 1.0 without metadata |\n|---|---|---|---|---|\n")
+	for _, r := range []struct {
+		name string
+		v    [4]float64
+	}{{"one scrape a request", single}, {"four scrapes merged (BATCH_SEND_DEADLINE=1m)", merged}} {
+		fmt.Fprintf(w, "| %s | %.2f B | %.2f B | %.2f B | %.2f B |\n", r.name, r.v[0], r.v[1], r.v[2], r.v[3])
+	}
+	fmt.Fprintln(w)
 	return nil
 }
 

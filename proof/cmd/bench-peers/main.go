@@ -39,7 +39,7 @@ func main() {
 	flag.StringVar(&o.archive, "captures", "testdata/captures/v20.10-sequence-60x1s.tar.xz", "`archive` of recorded scrapes")
 	flag.StringVar(&o.doc, "doc", "", "put the tables between the marks in this `file` too")
 	flag.StringVar(&o.dir, "dir", "", "keep data and logs in this `directory` (default: a temporary one)")
-	flag.StringVar(&o.only, "only", "", "comma-separated parts: engine, three, large, floor, bars, linear, drain, beside (default: all)")
+	flag.StringVar(&o.only, "only", "", "comma-separated parts: engine, three, large, floor, bars, metadata, linear, drain, beside (default: all)")
 	flag.BoolVar(&o.quick, "quick", false, "short phases, to see that everything works; the figures are worth little")
 	flag.BoolVar(&o.alone, "alone", false, "leave the peers out")
 	flag.Parse()
@@ -120,6 +120,7 @@ func measure(ctx context.Context, w io.Writer, o options) error {
 	steps = append(steps, []step{
 		{"floor", func() error { return floor(ctx, w, o, scenarios[0].Scenario) }},
 		{"bars", func() error { return bars(ctx, w, o, all) }},
+		{"metadata", func() error { return metadata(ctx, w, o, ours) }},
 		{"linear", func() error { return linear(ctx, w, o, ours) }},
 		{"drain", func() error { return drain(ctx, w, o, ours, vmagent) }},
 		{"beside", func() error { return beside(ctx, w, o) }},

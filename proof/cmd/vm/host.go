@@ -97,8 +97,7 @@ func unit(ctx context.Context, w *world) (string, error) {
 	if script == install {
 		return "", fmt.Errorf("deploy/README.md does not name %s", example)
 	}
-	at, err := w.at(ctx, `make build >/dev/null
-at=$(now)
+	at, err := w.at(ctx, `at=$(now)
 `+script+`
 echo SCRAPE_INTERVAL=2s >>/etc/docker-remote-write.env
 systemctl restart docker-remote-write

@@ -49,7 +49,7 @@ func TestSteps(t *testing.T) {
 			t.Errorf("no step executes\n%s", m[2])
 		}
 	}
-	if got, err := command("deploy/README.md", "## systemd"); err != nil || !strings.HasPrefix(got, "install -m 0755 ") {
+	if got, err := command("deploy/README.md", "## systemd"); err != nil || !strings.HasPrefix(got, "make build\ninstall -m 0755 ") {
 		t.Errorf("%q, %v", got, err)
 	}
 	if _, err := command("README.md", "## No such heading"); err == nil {
