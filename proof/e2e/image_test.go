@@ -72,10 +72,16 @@ func TestImage(t *testing.T) {
 		t.Errorf("version says %q", got)
 	}
 	r := newReceiver(t, promtest.Options{})
-	id := docker("run", "-d", "--network=host", "-v", e.MetricsSocket()+":/run/docker/metrics.sock", "-v", "/var/lib/docker-remote-write",
-		"-e", "REMOTE_WRITE_URL="+r.WriteURL(), "-e", "SCRAPE_INTERVAL=1s", image)
+	// As deploy/compose.yml has it.
+	id := docker("run", "-d", "--network=host", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges",
+		"-v", filepath.Dir(e.MetricsSocket())+":/run/docker:ro", "-v", "/var/lib/docker-remote-write",
+		"-e", "REMOTE_WRITE_URL="+r.WriteURL(), "-e", "SCRAPE_TARGET=unix:///run/docker/metrics.sock", "-e", "SCRAPE_INTERVAL=1s", image)
 	defer docker("rm", "-f", "-v", id)
 	r.up(1, time.Time{})
+	// Once it runs, the container has the command to ask it.
+	if out := docker("exec", id, "/docker-remote-write", "status", "--socket", "/var/lib/docker-remote-write/rw.sock"); !strings.Contains(out, "healthy") {
+		t.Errorf("status says %q", out)
+	}
 	took := timed(func() { docker("stop", id) })
 	if took > 5*time.Second {
 		t.Errorf("docker stop took %v", took)

@@ -72,7 +72,8 @@ func bars(ctx context.Context, w io.Writer, o options, all []*agents.Agent) erro
 		return err
 	}
 	for k, sc := range secured {
-		bench.Table(w, fmt.Sprintf("Over TLS, all of these at once, the engine's %d series", frames.Series), sc.Name, all, results[k])
+		own := []string{"with everybody's own metrics", "without own metrics"}[k]
+		bench.Table(w, fmt.Sprintf("Over TLS %s, all of these at once, the engine's %d series", own, frames.Series), sc.Name, all, results[k])
 	}
 	bench.ReturnTable(w, engine.Name, all, outages, took)
 	fmt.Fprintf(w, "### %s alone, the engine's %d series\n\n| | |\n|---|---|\n", all[0].Name, frames.Series)
