@@ -4,7 +4,6 @@ package chaos
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -16,7 +15,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 )
@@ -25,28 +23,10 @@ import (
 type process struct {
 	dir    string
 	cmd    *exec.Cmd
-	log    syncBuffer
+	log    string   // the path of what it logs
 	lines  []string // what it wrote to the inherited pipe; complete when traced is closed
 	traced chan struct{}
 	exited chan error
-}
-
-// syncBuffer can be read while the process writes to it.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // start starts the program on the data directory with these settings.
@@ -56,9 +36,14 @@ func start(t *testing.T, binary, dir string, env ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{dir: dir, cmd: exec.Command(binary, "run"), traced: make(chan struct{}), exited: make(chan error, 1)}
+	p := &process{dir: dir, log: dir + ".log", cmd: exec.Command(binary, "run"), traced: make(chan struct{}), exited: make(chan error, 1)}
+	log, err := os.Create(p.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
 	p.cmd.Env = append([]string{"HOME=/", "DATA_DIR=" + dir, "TRACE_FD=3", "TRACE_SERIES=" + sequence}, env...)
-	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
+	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.ExtraFiles = []*os.File{w}
 	// What the test starts ends with it.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -149,6 +134,10 @@ func (p *process) status(ctx context.Context) (*endpoint, error) {
 
 // tail is the end of the process's log, for a test that failed.
 func (p *process) tail() string {
-	lines := strings.Split(strings.TrimSpace(p.log.String()), "\n")
+	b, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
 	return strings.Join(lines[max(0, len(lines)-15):], "\n")
 }
